@@ -1,0 +1,88 @@
+# What one does with a checkout. Every target sets itself up: it makes .venv, and installs what it needs
+# there, once for each pyproject.toml. No other environment is looked at or touched.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# More arguments for the programs behind the targets, as in: make test PYTEST_ARGS="-k trim -x"
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+BENCH_ARGS ?=
+
+# An active environment's settings would lead .venv's Python to foreign packages.
+unexport PYTHONHOME
+unexport PYTHONPATH
+unexport VIRTUAL_ENV
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Two pips in one environment, under `make -j`, would spoil it.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test check docs bench notebooks clean
+
+help:
+	@echo "make demo        load a year of flights into an embedded server, query it, consume it"
+	@echo "make test        run the tests; PYTEST_ARGS=... goes to pytest,"
+	@echo "                 WALRUS_TS_TEST_URL=redis://... names another server than the embedded one"
+	@echo "make check       ruff, mypy and the order of imports"
+	@echo "make docs        the documentation, in docs/_build/html"
+	@echo "make bench       measure loading and reading; BENCH_ARGS=... goes to the benchmarks"
+	@echo "make notebooks   run notebooks/*.ipynb anew, in place"
+	@echo "make clean       remove .venv, caches, and whatever the targets above have made"
+
+demo: $(VENV)/.installed-demo
+	@$(BIN)/walrus-ts demo $(DEMO_ARGS)
+
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# All four run, so that one round shows all there is to mend.
+check: $(VENV)/.installed-dev
+	@failed=; \
+	for tool in "ruff check" "ruff format --check" "mypy" "lint-imports --no-logo"; do \
+		echo "== $$tool"; \
+		$(BIN)/$$tool || failed="$$failed, $$tool"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed: $${failed#, }" >&2; exit 1; fi
+
+docs: $(VENV)/.installed-docs
+	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
+
+# One after the other, each from its first cell, in a kernel of .venv's own Python: `python3` is the kernel
+# that comes with ipykernel, and in JUPYTER_DATA_DIR none of the user's own can stand in its place.
+notebooks: $(VENV)/.installed-notebook $(VENV)/.installed-demo
+	@set -- notebooks/*.ipynb; \
+	if [ ! -e "$$1" ]; then echo "there are no notebooks in notebooks/"; exit 0; fi; \
+	for notebook; do \
+		echo "== $$notebook"; \
+		JUPYTER_DATA_DIR="$$PWD/$(VENV)/share/jupyter" $(BIN)/jupyter nbconvert --log-level=WARN \
+			--to notebook --execute --inplace --ExecutePreprocessor.kernel_name=python3 \
+			"$$notebook" || exit 1; \
+	done; \
+	echo "$$# notebooks ran"
+
+clean:
+	rm -rf $(VENV) build dist docs/_build docs/generated
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A file that says: these extras are installed, as pyproject.toml has them now. (% is the extra's name.) Where .venv
+# is gone or its Python no longer runs, the files say nothing, and all is made anew.
+no-venv := $(shell $(BIN)/python -c '' 2>/dev/null || echo no-venv)
+.PHONY: no-venv
+
+$(VENV)/.installed-%: pyproject.toml $(no-venv)
+	@echo "== installing walrus_ts[$*] into $(VENV)"
+	@$(BIN)/python -m pip install -q -q -e ".[$*]"
+	@touch $@
+
+no-venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "walrus_ts needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "== making $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)

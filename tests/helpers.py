@@ -1,0 +1,56 @@
+"""What tests share that is no fixture."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+RECORD_KINDS = ("schema", "loads", "dead")
+
+
+def wait_until(predicate: Callable[[], T], timeout: float = 10, interval: float = 0.02) -> T:
+    """Call `predicate` until it gives something true, and return that.
+
+    Parameters
+    ----------
+    predicate : callable
+        Without arguments. An exception in it ends the waiting.
+    timeout : float
+        Seconds after which the test fails.
+    interval : float
+        Seconds between two calls.
+
+    Raises
+    ------
+    AssertionError
+        It gave nothing true in time; the message says what it gave last.
+    """
+    deadline = time.monotonic() + timeout
+    while not (value := predicate()):
+        if time.monotonic() > deadline:
+            name = getattr(predicate, "__qualname__", repr(predicate))
+            raise AssertionError(f"{name} still gave {value!r} after {timeout} s")
+        time.sleep(interval)
+    return value
+
+
+def hash_tag(key: str) -> str:
+    """Give the part of a key that a Redis cluster hashes.
+
+    It is what stands between the first ``{`` and the next ``}``, unless that is nothing; else the
+    whole key. From the Redis cluster specification, "Hash tags".
+    """
+    _, opened, rest = key.partition("{")
+    tag, closed, _ = rest.partition("}")
+    return tag if opened and closed and tag else key
+
+
+def record_names(key: str) -> list[str]:
+    """Name the records that a stream has at most once: columns, named loads, dead letters."""
+    return [f"walrus_ts:{kind}:{{{hash_tag(key)}}}:{key}" for kind in RECORD_KINDS]
+
+
+def load_record_prefix(key: str) -> str:
+    """Begin the names of the records of a stream's loads without a name; a token follows."""
+    return f"walrus_ts:load:{{{hash_tag(key)}}}:{key}:"

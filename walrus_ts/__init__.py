@@ -1,0 +1,48 @@
+"""DataFrames in and out of Redis streams, on walrus's object model."""
+
+from walrus_ts.columnar.schema import Schema
+from walrus_ts.consuming import Batch, Batches
+from walrus_ts.database import Database, connect
+from walrus_ts.errors import (
+    AppendError,
+    BatchLostError,
+    DataError,
+    GroupMissingError,
+    LateRowsError,
+    SchemaError,
+    ServerError,
+    UsageError,
+    WalrusTSError,
+)
+from walrus_ts.frames import Scan
+from walrus_ts.group import ConsumerGroup
+from walrus_ts.group_stream import ConsumerGroupStream
+from walrus_ts.message import Message
+from walrus_ts.stream import Stream
+from walrus_ts.timeseries import TimeSeries, TimeSeriesStream
+from walrus_ts.transfer.load import Appended
+
+__all__ = [
+    "AppendError",
+    "Appended",
+    "Batch",
+    "BatchLostError",
+    "Batches",
+    "ConsumerGroup",
+    "ConsumerGroupStream",
+    "DataError",
+    "Database",
+    "GroupMissingError",
+    "LateRowsError",
+    "Message",
+    "Scan",
+    "Schema",
+    "SchemaError",
+    "ServerError",
+    "Stream",
+    "TimeSeries",
+    "TimeSeriesStream",
+    "UsageError",
+    "WalrusTSError",
+    "connect",
+]

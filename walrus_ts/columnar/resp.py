@@ -1,0 +1,89 @@
+"""RESP2 replies -> Python objects: for short replies, and for those that cannot be taken as columns.
+
+hiredis does it where it is installed; the parser below is for where it is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+hiredis: Any
+try:
+    import hiredis
+except ImportError:  # a platform without its wheels
+    hiredis = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReply:
+    """An error that the server answered with, as ``"ERR no such key"``."""
+
+    message: str
+
+
+def parse(data: bytes | bytearray | memoryview) -> list[Any]:
+    """Read all the replies that a buffer holds.
+
+    Parameters
+    ----------
+    data : bytes-like
+        Whole RESP2 replies, one behind the other.
+
+    Returns
+    -------
+    replies : list
+        int, bytes, None, list or `ErrorReply` each; a status (``+OK``) is bytes.
+
+    Raises
+    ------
+    ValueError
+        The bytes are no RESP2, or end within a reply.
+    """
+    return _parse_all(bytes(data)) if hiredis is None else _parse_hiredis(data)
+
+
+def _parse_hiredis(data: bytes | bytearray | memoryview) -> list[Any]:
+    reader = hiredis.Reader(replyError=ErrorReply, protocolError=ValueError, errors="replace")
+    reader.feed(bytes(data))
+    replies = []
+    while (reply := reader.gets()) is not False:
+        replies.append(reply)
+    if reader.has_data():
+        raise ValueError("the buffer ends within a reply")
+    return replies
+
+
+def _parse_all(data: bytes) -> list[Any]:
+    replies, at = [], 0
+    while at < len(data):
+        reply, at = _parse_one(data, at)
+        replies.append(reply)
+    return replies
+
+
+def _parse_one(data: bytes, at: int) -> tuple[Any, int]:
+    end = data.find(b"\r\n", at)
+    if end < 0:
+        raise ValueError("the buffer ends within a reply")
+    kind, line, at = data[at : at + 1], data[at + 1 : end], end + 2
+    if kind == b"+":
+        return line, at
+    if kind == b"-":
+        return ErrorReply(line.decode(errors="replace")), at
+    number = int(line)
+    if kind == b":":
+        return number, at
+    if number < 0 and kind in b"$*":
+        return None, at
+    if kind == b"$":
+        if data[at + number : at + number + 2] != b"\r\n":
+            raise ValueError("the buffer ends within a reply")
+        return data[at : at + number], at + number + 2
+    if kind != b"*":
+        raise ValueError(f"no RESP2 reply begins with {kind!r}")
+    items = []
+    for _ in range(number):
+        item, at = _parse_one(data, at)
+        items.append(item)
+    return items, at

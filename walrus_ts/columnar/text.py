@@ -1,0 +1,207 @@
+"""An Arrow column <-> a column of text, as it is stored in the fields of entries.
+
+`encode` and `decode` are inverses for every type that `check_type` lets pass. Arrow's casts do the work, and they are
+exact: a float's text is the shortest that reads back as the same number. Only where a cast exists one way alone is
+there code of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from walrus_ts.errors import UsageError
+
+Cast = Callable[[pa.Array], pa.Array]
+
+
+def check_type(type_: pa.DataType, column: object) -> None:
+    """Refuse a column whose Arrow type has no text.
+
+    Raises
+    ------
+    UsageError
+        Names the column, its type and the cure.
+    """
+    value_type = type_.value_type if pa.types.is_dictionary(type_) else type_
+    if _is_plain(value_type) or _is_text(value_type) or value_type.id in _ENCODERS:
+        return
+    raise UsageError(
+        f"column {column!r} is of the Arrow type {type_}, which has no text form here. Convert it before, to numbers, "
+        "text, times or bytes.",
+        column=column,
+        type=type_,
+    )
+
+
+def _is_plain(type_: pa.DataType) -> bool:
+    """Tell whether Arrow casts the type to text and back by itself."""
+    return bool(
+        pa.types.is_integer(type_)
+        or pa.types.is_floating(type_)
+        or pa.types.is_boolean(type_)
+        or pa.types.is_decimal128(type_)
+        or pa.types.is_decimal256(type_)
+        or pa.types.is_date32(type_)
+        or pa.types.is_null(type_)
+    )
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_string_view(type_)
+        or pa.types.is_binary(type_)
+        or pa.types.is_large_binary(type_)
+        or pa.types.is_binary_view(type_)
+        or pa.types.is_fixed_size_binary(type_)
+    )
+
+
+def encode(array: pa.Array) -> pa.Array:
+    """Give each value its text.
+
+    Parameters
+    ----------
+    array : Array, shape (n,)
+        Of a type that `check_type` lets pass.
+
+    Returns
+    -------
+    text : BinaryArray, shape (n,)
+        Null where the value is null.
+    """
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    encoder = _ENCODERS.get(array.type.id)
+    if encoder is not None:
+        array = encoder(array)
+    elif _is_plain(array.type):
+        array = array.cast(pa.string())
+    return array if pa.types.is_binary(array.type) else array.cast(pa.binary())
+
+
+def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Give each text the value it stands for.
+
+    Parameters
+    ----------
+    text : BinaryArray or BinaryViewArray, shape (n,)
+    type_ : DataType
+        What to make of it.
+
+    Returns
+    -------
+    values : Array of `type_`, shape (n,)
+        Null where the text is null.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        A text does not stand for a value of the type; `first_bad` finds it.
+    """
+    decoder = _DECODERS.get(type_.id)
+    if decoder is not None:
+        return decoder(text.cast(pa.string()), type_)
+    if pa.types.is_floating(type_) and type_.bit_width > 16:
+        return text.cast(type_)  # Arrow casts these from views without a copy
+    if pa.types.is_fixed_size_binary(type_):
+        return text.cast(pa.binary()).cast(type_)
+    return text.cast(type_) if _is_text(type_) else text.cast(pa.string()).cast(type_)
+
+
+def first_bad(text: pa.Array, type_: pa.DataType) -> int:
+    """Return the position of the first text that stands for no value of the type, or the length if all do."""
+    low, high = 0, len(text)
+    if _decodes(text, type_):
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _decodes(text.slice(low, middle - low), type_):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def coerce(text: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Decode, with a null wherever a text stands for no value of the type."""
+    try:
+        return decode(text, type_)
+    except pa.ArrowInvalid:
+        if len(text) == 1:
+            return pa.nulls(1, type_)
+    middle = len(text) // 2
+    return pa.concat_arrays([coerce(text.slice(0, middle), type_), coerce(text.slice(middle), type_)])
+
+
+def _decodes(text: pa.Array, type_: pa.DataType) -> bool:
+    try:
+        decode(text, type_)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+# Types whose casts go one way, or not to ISO 8601 --------------------------------------------------------------------
+
+
+def _timestamp_text(array: pa.Array) -> pa.Array:
+    text = array.cast(pa.int64()).cast(pa.timestamp(array.type.unit)).cast(pa.string())
+    text = pc.binary_replace_slice(text.cast(pa.binary()), 10, 11, b"T")
+    return text if array.type.tz is None else pc.binary_join_element_wise(text, b"Z", b"")
+
+
+def _timestamp_from(text: pa.Array, type_: pa.DataType) -> pa.Array:
+    if type_.tz is None:
+        return text.cast(type_)
+    return text.cast(pa.timestamp(type_.unit, "UTC")).cast(pa.int64()).cast(type_)
+
+
+def _integer_text(array: pa.Array) -> pa.Array:
+    return array.cast(pa.int64()).cast(pa.string())
+
+
+def _integer_from(text: pa.Array, type_: pa.DataType) -> pa.Array:
+    return text.cast(pa.int64()).cast(type_)
+
+
+def _time_text(array: pa.Array) -> pa.Array:
+    return array.cast(pa.string())
+
+
+def _time_from(text: pa.Array, type_: pa.DataType) -> pa.Array:
+    dated = pc.binary_join_element_wise("1970-01-01T", text, "")
+    return dated.cast(pa.timestamp(type_.unit)).cast(type_)
+
+
+def _null_from(text: pa.Array, type_: pa.DataType) -> pa.Array:
+    if text.null_count != len(text):
+        raise pa.ArrowInvalid("a value where there is to be none")
+    return pa.nulls(len(text), type_)
+
+
+def _dictionary_from(text: pa.Array, type_: pa.DataType) -> pa.Array:
+    return decode(text, type_.value_type).dictionary_encode().cast(type_)
+
+
+_TIMESTAMP, _DURATION = pa.timestamp("s").id, pa.duration("s").id
+_TIME32, _TIME64 = pa.time32("s").id, pa.time64("us").id
+_ENCODERS: dict[int, Cast] = {
+    _TIMESTAMP: _timestamp_text,
+    _DURATION: _integer_text,
+    _TIME32: _time_text,
+    _TIME64: _time_text,
+}
+_DECODERS: dict[int, Callable[[pa.Array, Any], pa.Array]] = {
+    _TIMESTAMP: _timestamp_from,
+    _DURATION: _integer_from,
+    _TIME32: _time_from,
+    _TIME64: _time_from,
+    pa.null().id: _null_from,
+    pa.dictionary(pa.int32(), pa.string()).id: _dictionary_from,
+}

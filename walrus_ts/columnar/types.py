@@ -1,0 +1,154 @@
+"""Arrow types <-> JSON, and whether values of one type fit another without loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from walrus_ts.errors import DataError
+
+_SIMPLE: dict[str, pa.DataType] = {
+    "null": pa.null(),
+    "bool": pa.bool_(),
+    "int8": pa.int8(),
+    "int16": pa.int16(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "uint8": pa.uint8(),
+    "uint16": pa.uint16(),
+    "uint32": pa.uint32(),
+    "uint64": pa.uint64(),
+    "float16": pa.float16(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "string": pa.string(),
+    "large_string": pa.large_string(),
+    "string_view": pa.string_view(),
+    "binary": pa.binary(),
+    "large_binary": pa.large_binary(),
+    "binary_view": pa.binary_view(),
+    "date32": pa.date32(),
+}
+_NAMES = {type_: name for name, type_ in _SIMPLE.items()}
+
+
+def to_json(type_: pa.DataType) -> Any:
+    """Describe a type: ``"int64"``, or a list of its name and parameters, as in ``["timestamp", "ns", "UTC"]``."""
+    if type_ in _NAMES:
+        return _NAMES[type_]
+    if pa.types.is_timestamp(type_):
+        return ["timestamp", type_.unit, type_.tz]
+    if pa.types.is_time(type_):
+        return ["time", type_.unit]
+    if pa.types.is_duration(type_):
+        return ["duration", type_.unit]
+    if pa.types.is_decimal(type_):
+        return [f"decimal{type_.bit_width}", type_.precision, type_.scale]
+    if pa.types.is_fixed_size_binary(type_):
+        return ["binary", type_.byte_width]
+    if pa.types.is_dictionary(type_):
+        return ["dictionary", to_json(type_.index_type), to_json(type_.value_type), type_.ordered]
+    raise TypeError(f"the Arrow type {type_} has no description")  # text.check_type refuses it before
+
+
+def from_json(description: Any) -> pa.DataType:
+    """Return the type that `to_json` described.
+
+    Raises
+    ------
+    DataError
+        There is no such type.
+    """
+    try:
+        if isinstance(description, str):
+            return _SIMPLE[description]
+        name, *parameters = description
+        return _MAKERS[name](*parameters)
+    except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
+        raise DataError(f"the schema record has an unknown type: {description!r}", type=description) from error
+
+
+def _time(unit: str) -> pa.DataType:
+    return pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
+
+
+def _dictionary(index: Any, value: Any, ordered: bool) -> pa.DataType:
+    return pa.dictionary(from_json(index), from_json(value), ordered)
+
+
+_MAKERS: dict[str, Any] = {
+    "timestamp": pa.timestamp,
+    "time": _time,
+    "duration": pa.duration,
+    "decimal128": pa.decimal128,
+    "decimal256": pa.decimal256,
+    "binary": pa.binary,
+    "dictionary": _dictionary,
+}
+
+
+def family(type_: pa.DataType) -> str:
+    """Name the family of types within which values may be cast: ``"number"``, ``"text"``, ..."""
+    if pa.types.is_dictionary(type_):
+        return family(type_.value_type)
+    if pa.types.is_integer(type_) or pa.types.is_floating(type_):
+        return "number"
+    if pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
+        return "text"
+    if pa.types.is_timestamp(type_):
+        return "naive timestamp" if type_.tz is None else "zoned timestamp"
+    for name in ("decimal", "duration", "boolean", "date", "time", "null"):
+        if getattr(pa.types, f"is_{name}")(type_):
+            return name
+    return "binary"
+
+
+def cast_exactly(array: pa.Array, type_: pa.DataType) -> pa.Array | None:
+    """Cast an array where every value stays as it is; None where one would change.
+
+    Parameters
+    ----------
+    array : Array, shape (n,)
+    type_ : DataType
+
+    Returns
+    -------
+    cast : Array of `type_`, shape (n,), or None
+    """
+    if array.type == type_:
+        return array
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_dictionary(type_):  # stored as its values
+        type_ = type_.value_type
+    if family(array.type) not in (family(type_), "null"):
+        return None
+    try:
+        cast = array.cast(type_)
+        same = (
+            cast.cast(array.type).equals(array) if not pa.types.is_floating(array.type) else _same_floats(cast, array)
+        )
+    except pa.ArrowInvalid:
+        return None
+    return cast if same else None
+
+
+def first_inexact(array: pa.Array, type_: pa.DataType) -> int:
+    """Return the position of the first value that `cast_exactly` would change."""
+    low, high = 0, len(array)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if cast_exactly(array.slice(low, middle - low), type_) is not None:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _same_floats(cast: pa.Array, array: pa.Array) -> bool:
+    """Compare floats, where nan is nan."""
+    back = cast.cast(array.type)
+    differ = pc.and_(pc.not_equal(back, array), pc.or_(pc.invert(pc.is_nan(back)), pc.invert(pc.is_nan(array))))
+    return not pc.any(differ).as_py()

@@ -1,0 +1,261 @@
+"""Below the database: a pool like another, one command on one connection, a server's URL."""
+
+from __future__ import annotations
+
+import operator
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+from weakref import WeakKeyDictionary
+
+import redis
+from redis.sentinel import SentinelConnectionPool
+
+from walrus_ts.errors import UsageError
+
+try:  # redis-py 7 and later
+    from redis.maint_notifications import MaintNotificationsConfig
+except ImportError:  # redis-py 6
+    MaintNotificationsConfig = None  # type: ignore[assignment, misc]  # it is a class elsewhere
+
+if TYPE_CHECKING:
+    from redis.typing import EncodableT, KeyT
+
+    from walrus_ts.embedded import EmbeddedServer
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+
+SLACK = 5.0  # seconds that the reply to a blocking command may be late, at the least
+
+# The embedded servers of pools. A pool keeps its server: a pipeline has a pool, and no database.
+embedded_servers: WeakKeyDictionary[redis.ConnectionPool, EmbeddedServer] = WeakKeyDictionary()
+
+
+def send_once(client: redis.Redis, *command: EncodableT, block: int | None = None) -> Any:
+    """Send a command once and return its reply as the protocol has it, without callbacks.
+
+    For what must not be sent twice: redis-py repeats a command whose reply was lost, and a repeated
+    XREADGROUP leaves the entries of the lost reply pending, unseen. And for what blocks: redis-py
+    waits `socket_timeout` for a reply and no longer.
+
+    Parameters
+    ----------
+    client : redis.Redis
+        `Database.data`.
+    *command
+        The command's name and arguments.
+    block : int, optional
+        Milliseconds for which the server may keep the command waiting; 0 is for ever.
+
+    Raises
+    ------
+    redis.ConnectionError, redis.TimeoutError
+        The reply did not come; whether the command was carried out is not known.
+    redis.ResponseError
+        The reply is an error.
+    """
+    pool = client.connection_pool
+    connection: Any = pool.get_connection()
+    try:
+        connection.send_command(*command)
+        if block is None:
+            return connection.read_response()
+        connection._sock.settimeout(_reply_timeout(connection.socket_timeout, block))
+        reply = connection.read_response()
+        connection._sock.settimeout(connection.socket_timeout)
+        return reply
+    except BaseException as error:  # Ctrl-C, too: a reply that comes later is no other command's
+        if block is not None or not isinstance(error, redis.ResponseError):
+            connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _reply_timeout(socket_timeout: float | None, block: int) -> float | None:
+    if block == 0 or socket_timeout is None:
+        return None
+    return block / 1_000 + max(socket_timeout, SLACK)
+
+
+def read_streams(
+    client: redis.Redis,
+    command: Sequence[EncodableT],
+    positions: Mapping[KeyT, Any],
+    count: int | None,
+    block: int | None,
+) -> list[tuple[bytes, list[Entry]]]:
+    """Read streams from positions on, once (XREAD, XREADGROUP).
+
+    Parameters
+    ----------
+    client : redis.Redis
+        `Database.data`.
+    command : sequence
+        ``["XREAD"]``, or ``["XREADGROUP", "GROUP", group, consumer]``.
+    positions : mapping
+        Stream keys and ids.
+    count, block : int, optional
+        As in `Stream.read`.
+
+    Returns
+    -------
+    list of (key, entries)
+        Of the streams that have entries, in the order of `positions`. An entry of a consumer's
+        backlog that was deleted has no fields.
+    """
+    options: list[EncodableT] = []
+    if (count := check_count(count)) is not None:
+        options += ["COUNT", count]
+    if (block := check_count(block, "block", minimum=0)) is not None:
+        options += ["BLOCK", block]
+    where = ["STREAMS", *positions, *positions.values()]
+    reply = send_once(client, *command, *options, *where, block=block)
+    return [(key, [_entry(*entry) for entry in entries]) for key, entries in reply or []]
+
+
+def _entry(id: bytes, flat: list[bytes] | None) -> Entry:
+    return id, dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
+
+
+def check_count(value: int | None, name: str = "count", minimum: int = 1) -> int | None:
+    """Return a number that the server takes as one, or None.
+
+    Raises
+    ------
+    UsageError
+        It is no whole number, or less than `minimum`.
+    """
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = minimum - 1
+    if isinstance(value, bool) or number < minimum:
+        raise UsageError(
+            f"{name} is a whole number, {minimum} or greater, or None; found {value!r}",
+            **{name.replace(" ", "_"): value},
+        )
+    return number
+
+
+def data_client(pool: redis.ConnectionPool) -> redis.Redis:
+    """Make the client for streams, with a copy of a pool."""
+    copy = _copy_pool(pool)
+    # A streaming credential provider sends new tokens to the pools that it was told of.
+    provider = pool.connection_kwargs.get("credential_provider")
+    client = redis.Redis(connection_pool=copy, credential_provider=provider)
+    client.auto_close_connection_pool = True
+    return client
+
+
+def _copy_pool(pool: redis.ConnectionPool) -> redis.ConnectionPool:
+    """Make a pool with another's settings, but RESP2, bytes, and no pushed messages.
+
+    The maintenance notifications of redis-py 7 and later are pushed messages, and their handlers
+    refer to the pool that is copied; so do Sentinel's `connection_pool` and `himport_registry`.
+    """
+    own = ("cache", "connection_pool", "himport_registry", "maint", "orig_", "oss_cluster")
+    given = pool.connection_kwargs
+    settings = {name: given[name] for name in given if not name.startswith(own)}
+    settings |= {
+        "connection_class": pool.connection_class,
+        "max_connections": pool.max_connections,
+        "protocol": 2,
+        "decode_responses": False,
+        "encoding": "utf-8",
+        "encoding_errors": "strict",
+    }
+    if "legacy_responses" in settings:  # redis-py 8: whether replies have the shapes of before
+        settings["legacy_responses"] = True
+    settings |= no_pushes()
+    if isinstance(pool, SentinelConnectionPool):
+        settings |= {"is_master": pool.is_master, "check_connection": pool.check_connection}
+        copy: redis.ConnectionPool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # redis-py's
+            pool.service_name, pool.sentinel_manager, **settings
+        )
+    elif isinstance(pool, redis.BlockingConnectionPool):
+        settings |= {"timeout": pool.timeout, "queue_class": pool.queue_class}
+        copy = redis.BlockingConnectionPool(**settings)  # type: ignore[no-untyped-call]  # redis-py's
+    else:
+        copy = redis.ConnectionPool(**settings)
+    if pool in embedded_servers:
+        embedded_servers[copy] = embedded_servers[pool]
+    hide_passwords(copy)
+    return copy
+
+
+def server_url(pool: redis.ConnectionPool, *, secrets: bool) -> str:
+    """Write the URL of a pool's server; without secrets, for people to look at."""
+    if pool in embedded_servers:
+        return embedded_servers[pool].url
+    given, made_by = pool.connection_kwargs, pool.connection_class
+    user, query = _user(given, secrets=secrets), {}
+    number = given.get("db") or 0
+    if "path" in given:
+        place = f"unix://{user}{quote(given['path'])}"
+        query = {"db": number} if number else {}
+    elif not isinstance(pool, SentinelConnectionPool) and issubclass(made_by, redis.Connection):
+        tls = issubclass(made_by, redis.SSLConnection)
+        host = given.get("host", "localhost")
+        host = f"[{host}]" if ":" in host else quote(host)
+        port = given.get("port", 6379)
+        place = f"{'rediss' if tls else 'redis'}://{user}{host}:{port}/{number}"
+        query = _tls_options(given) if tls and secrets else {}
+    else:
+        raise UsageError(
+            f"no URL names a server that {made_by.__name__} finds; pass on what you made the database with"
+        )
+    return f"{place}?{urlencode(query)}" if query else place
+
+
+def _user(given: dict[str, Any], *, secrets: bool) -> str:
+    name, password = given.get("username"), given.get("password")
+    if not name and not password:
+        return ""
+    if not secrets:
+        return "***@"
+    return f"{quote(name or '', safe='')}:{quote(password or '', safe='')}@"
+
+
+def _tls_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Choose the TLS options that are set, and that redis-py reads from a URL as they are."""
+    options: dict[str, Any] = {}
+    for name, value in given.items():
+        if name == "ssl_cert_reqs" and isinstance(value, ssl.VerifyMode):
+            options[name] = value.name.removeprefix("CERT_").lower()
+        elif name == "ssl_min_version" and value is not None:
+            options[name] = int(value)
+        elif (name == "ssl_check_hostname" and value is False) or (name.startswith("ssl_") and isinstance(value, str)):
+            options[name] = value
+    return options
+
+
+class _Password(str):
+    """A password that does not show in the reprs of redis-py 7's pools."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<REDACTED>"
+
+    def __format__(self, spec: str) -> str:
+        return "<REDACTED>"
+
+
+def no_pushes() -> dict[str, Any]:
+    """Give the settings with which redis-py 7 and later ask for no maintenance notifications."""
+    if MaintNotificationsConfig is None:
+        return {}
+    return {"maint_notifications_config": MaintNotificationsConfig(enabled=False)}
+
+
+def hide_passwords(pool: redis.ConnectionPool) -> None:
+    """See to it that no repr of a pool shows a password."""
+    if hasattr(pool, "SENSITIVE_REPR_KEYS"):  # redis-py 8 hides them itself
+        return
+    for name in ("password", "ssl_password"):
+        if isinstance(pool.connection_kwargs.get(name), str):
+            pool.connection_kwargs[name] = _Password(pool.connection_kwargs[name])

@@ -1,0 +1,253 @@
+"""The database, which makes streams, groups and time series; `connect`, and what a URL means."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from inspect import signature
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+import redis
+from redis.connection import parse_url
+
+from walrus_ts.connection import data_client, embedded_servers, hide_passwords, no_pushes, server_url
+from walrus_ts.embedded import SCHEME as EMBEDDED
+from walrus_ts.embedded import EmbeddedServer, open_server
+from walrus_ts.errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from redis.typing import KeyT
+
+    from walrus_ts import group, stream, timeseries
+
+URL_VARIABLE = "WALRUS_TS_URL"
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")  # RFC 3986, 3.1
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_LATER_SCHEMES = ("redis+cluster", "redis+sentinel")
+
+
+class Database(redis.Redis):
+    """A redis-py client, with factories for streams, consumer groups and time series.
+
+    It is made as `redis.Redis` is, and does all that it does. `connect` makes one from a URL.
+
+    Attributes
+    ----------
+    data : redis.Redis
+        The client through which streams, groups and time series speak to the server. It has
+        connections of its own, with this database's settings but RESP2 and bytes, so that ids and
+        data are the same whatever `protocol` and `decode_responses` the database has. It does no
+        client-side caching, and takes str for UTF-8.
+    url : str
+        What another process passes to `connect` to reach the same server, passwords included.
+
+    Examples
+    --------
+    >>> with connect("embedded://") as db:
+    ...     db.Stream("stream-a").add({"message": "hello"}, id="5-1")
+    b'5-1'
+    """
+
+    _embedded: EmbeddedServer | None = None  # ended by this database's close
+
+    __signature__ = signature(redis.Redis)  # what help() and notebooks show
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        hide_passwords(self.connection_pool)
+
+    def __repr__(self) -> str:
+        try:
+            where = server_url(self.connection_pool, secrets=False)
+        except UsageError:
+            where = repr(self.connection_pool)
+        return f"<{type(self).__name__} {where}>"
+
+    @property
+    def data(self) -> redis.Redis:
+        """The client for streams: RESP2 and bytes, with connections of its own."""
+        client: redis.Redis | None = self.__dict__.get("_data")
+        # Two threads may both make one; the first stays, the other never connects.
+        return client or self.__dict__.setdefault("_data", data_client(self.connection_pool))
+
+    @property
+    def url(self) -> str:
+        """What another process passes to `connect` to reach the same server.
+
+        It holds the user, the password and those TLS options that a URL can hold; a credential
+        provider is not among them.
+
+        Raises
+        ------
+        UsageError
+            No URL names the server: Sentinel or a connection class of the caller's own finds it.
+        """
+        return server_url(self.connection_pool, secrets=True)
+
+    def close(self) -> None:
+        """Close all connections, and let an embedded server that `connect` opened go."""
+        self._disconnect()
+        if self._embedded is not None:
+            self._embedded.close()
+
+    def _disconnect(self) -> None:
+        super().close()
+        if "_data" in self.__dict__:
+            self.__dict__["_data"].close()
+
+    def __del__(self) -> None:
+        # An embedded server is not closed here, but goes with the last who refers to it: a
+        # pipeline of this database still has the pool, and the pool has the server.
+        with suppress(Exception):  # as redis-py's own: the interpreter may be shutting down
+            self._disconnect()
+
+    def Stream(self, key: KeyT) -> stream.Stream:
+        """Make a `walrus_ts.Stream`; nothing is sent to the server.
+
+        Parameters
+        ----------
+        key : str, bytes or memoryview
+            The stream's name. The stream need not exist.
+        """
+        from walrus_ts.stream import Stream  # it stands on this module
+
+        return Stream(self, key)
+
+    def consumer_group(self, name: str | bytes, keys: Any, consumer: str | bytes | None = None) -> group.ConsumerGroup:
+        """Make a `walrus_ts.ConsumerGroup`; its `create` creates it on the server.
+
+        Parameters
+        ----------
+        name : str or bytes
+            The group's name.
+        keys : key, iterable of keys, or mapping of keys to ids
+            The streams. An id is that after which the group starts when it is created.
+        consumer : str or bytes, optional
+            The consumer that reads and claims; ``NAME.c1`` without it.
+        """
+        from walrus_ts.group import ConsumerGroup  # it stands on this module
+
+        return ConsumerGroup(self, name, keys, consumer)
+
+    def time_series(
+        self,
+        name: str | bytes,
+        keys: Any,
+        consumer: str | bytes | None = None,
+        tz: str | tzinfo | None = None,
+    ) -> timeseries.TimeSeries:
+        """Make a `walrus_ts.TimeSeries`; its `create` creates the group on the server.
+
+        Parameters
+        ----------
+        name : str or bytes
+            The group's name.
+        keys : key, iterable of keys, or mapping of keys to ids or times
+            The streams. An id or a time is that after which the group starts when it is created.
+        consumer : str or bytes, optional
+            The consumer that reads and claims; ``NAME.c1`` without it.
+        tz : str or tzinfo, optional
+            The zone of naive times, and of the times that come back; without one, those are naive
+            and UTC.
+        """
+        from walrus_ts.timeseries import TimeSeries  # it stands on this module
+
+        return TimeSeries(self, name, keys, consumer, tz)
+
+
+def connect(url: str | None = None, **redis_options: Any) -> Database:
+    """Connect to a server, or start one.
+
+    Parameters
+    ----------
+    url : str, optional
+        ``redis://[[user]:password@]host[:port][/db]``, ``rediss://…`` (TLS) or
+        ``unix://[[user]:password@]/path[?db=n]``, as redis-py takes them: nothing is sent before
+        the first command. ``embedded://``: a server of this process's own, its data gone with it;
+        ``embedded:///some/folder``: the same with its data kept in the folder, for any number of
+        processes. Without it: the environment variable ``WALRUS_TS_URL``, else ``embedded://``.
+    **redis_options
+        What `redis.Redis.from_url` takes: `socket_timeout`, `decode_responses`, ...
+
+    Returns
+    -------
+    Database
+        At the end of a ``with`` block, or by its `close`, an embedded server is let go.
+
+    Raises
+    ------
+    UsageError
+        The URL cannot be used; the message never shows a password.
+    ServerError
+        The embedded server did not start.
+
+    Examples
+    --------
+    >>> with connect("embedded://") as db:
+    ...     db.ping()
+    True
+    """
+    given = "the URL"
+    if url is None and (url := os.environ.get(URL_VARIABLE)):
+        given = f"the URL in the environment variable {URL_VARIABLE}"
+    url = url or EMBEDDED
+    match = _SCHEME.match(url)
+    scheme = match[1] if match else None
+    if scheme in _LATER_SCHEMES:
+        raise UsageError(
+            f"{given} begins with '{scheme}://', which this version cannot connect to yet. Name "
+            "one server that holds your streams: 'redis://host:port'.",
+            scheme=scheme,
+        )
+    if url.startswith(EMBEDDED):
+        return _connect_embedded(url, redis_options)
+    if scheme not in _REDIS_SCHEMES:
+        found = f"'{scheme}://'" if scheme else "no such beginning"
+        known = ", ".join(f"'{known}://'" for known in (*_REDIS_SCHEMES, "embedded"))
+        raise UsageError(f"{given} begins with one of {known}; found {found}", scheme=scheme)
+    problem = _misspelled(url)
+    if problem is not None:
+        raise UsageError(f"{given} cannot be read: {problem}", scheme=scheme)
+    return _from_url(url, redis_options)
+
+
+def _misspelled(url: str) -> str | None:
+    """Say what is wrong with a URL, without showing any of it: it may hold a password.
+
+    What urllib says of "redis://:pass/word@host" shows half of the password, so it is not the cause
+    of the error that the caller gets either.
+    """
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
+    except ValueError as error:
+        if str(error).startswith("Invalid value for"):  # redis-py's, of an option behind the "?"
+            return str(error)
+        return (
+            "expected redis://user:password@host:port/db or unix://user:password@/path?db=0, with "
+            "characters like / and @ in user and password as %2F and %40 "
+            "(`urllib.parse.quote(password, safe='')`)"
+        )
+    return None
+
+
+def _from_url(url: str, redis_options: dict[str, Any]) -> Database:
+    # redis-py 7.0 asks for them on unix sockets, too, where it then fails: there is no host.
+    pushes = no_pushes() if url.startswith("unix://") else {}
+    return cast("Database", Database.from_url(url, **pushes | redis_options))
+
+
+def _connect_embedded(url: str, redis_options: dict[str, Any]) -> Database:
+    server = open_server(url)
+    try:
+        database = _from_url(f"unix://{quote(server.socket_path)}", redis_options)
+    except BaseException:
+        server.close()
+        raise
+    database._embedded = server
+    embedded_servers[database.connection_pool] = server
+    return database

@@ -1,0 +1,204 @@
+"""What a time series does with DataFrames: its streams as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from walrus_ts.columnar.schema import Label, to_bytes
+from walrus_ts.consuming import Batches, make_batches, read_rows
+from walrus_ts.errors import UsageError, WalrusTSError
+from walrus_ts.stacking import Part, stack
+from walrus_ts.transfer.load import Appended
+
+if TYPE_CHECKING:
+    from redis.typing import KeyT
+
+    from walrus_ts.timeseries import TimeSeriesStream
+
+STREAM = "stream"
+
+
+class FrameGroup:
+    """The frames' side of `TimeSeries`."""
+
+    streams: dict[KeyT, TimeSeriesStream]
+
+    def append(self, data: Any, *, by: Label | None = None, **options: Any) -> dict[KeyT, Appended]:
+        """Append frames to the group's streams, one stream after the other.
+
+        Parameters
+        ----------
+        data : mapping of key -> frame, or DataFrame
+            Frames for streams by their keys; or, with `by`, one frame for all.
+        by : label, optional
+            The column that names each row's stream; it is dropped.
+        **options
+            Those of `TimeSeriesStream.append`.
+
+        Returns
+        -------
+        dict of key -> Appended
+
+        Raises
+        ------
+        UsageError
+            A name is not one of the group's keys; nothing is written.
+        AppendError, LateRowsError, SchemaError
+            As in `TimeSeriesStream.append`; `.done` tells which streams are done.
+        """
+        frames = self._split(data, by) if by is not None else self._by_key(data)
+        done: dict[KeyT, Appended] = {}
+        for key, frame in frames.items():
+            try:
+                done[key] = self.streams[key].append(frame, **options)
+            except WalrusTSError as error:
+                error.__dict__["done"] = done
+                error.add_note(f"Of the group's streams, done are: {', '.join(map(repr, done)) or 'none'}.")
+                raise
+        return done
+
+    def _by_key(self, data: Any) -> dict[KeyT, Any]:
+        if not isinstance(data, Mapping):
+            raise UsageError(
+                "a time series takes a mapping of its keys to frames, or a frame and `by=`; found "
+                f"{type(data).__name__}. For one stream: `series[key].append(frame)`."
+            )
+        return {self._known(key): frame for key, frame in data.items()}
+
+    def _split(self, data: Any, by: Label) -> dict[KeyT, pd.DataFrame]:
+        if not isinstance(data, pd.DataFrame):
+            raise UsageError(f"`by` splits a DataFrame; found {type(data).__name__}")
+        if by not in data.columns:
+            raise UsageError(f"by={by!r}: the frame has no such column; it has {list(data.columns)}", column=by)
+        absent = data[by].isna().to_numpy()
+        if absent.any():
+            row = int(absent.argmax())
+            raise UsageError(f"column {by!r} names no stream at row {row}: it is null", column=by, row=row)
+        groups = data.groupby(by, sort=False, observed=True)
+        return {self._known(name): frame.drop(columns=by) for name, frame in groups}
+
+    def _known(self, name: Any) -> KeyT:
+        """Return a key as the group has it."""
+        if isinstance(name, (str, bytes)):
+            for key in self.streams:
+                if to_bytes(key) == to_bytes(name):
+                    return key
+        known = ", ".join(map(repr, self.streams))
+        raise UsageError(f"{name!r} is no stream of this time series: {known}", key=name)
+
+    def frame(
+        self,
+        start: Any = None,
+        stop: Any = None,
+        *,
+        layout: Literal["long", "wide"] = "long",
+        stream_name: str = STREAM,
+        **options: Any,
+    ) -> pd.DataFrame:
+        """Read a range of time of all streams into one DataFrame.
+
+        Parameters
+        ----------
+        start, stop : time, date string or id, optional
+            As in `TimeSeriesStream.frame`.
+        layout : {"long", "wide"}
+            ``"long"``: ordered by time, with a categorical column that names each row's stream. ``"wide"``: columns
+            (stream, column), a row a time; the streams' times have to be unique.
+        stream_name : str
+            That column's name, or the column level's.
+        **options
+            `columns`, `limit` (of each stream), `dtype_backend`, `ids` and `errors` of `TimeSeriesStream.frame`.
+
+        Returns
+        -------
+        DataFrame
+
+        Raises
+        ------
+        UsageError
+            The data have a column of that name, or a bound is neither a time nor an id.
+        SchemaError
+            The streams' columns do not go together.
+        """
+        if layout not in ("long", "wide"):
+            raise UsageError(f"layout is 'long' or 'wide'; found {layout!r}", layout=layout)
+        keep_ids = options.pop("ids", False)
+        backend = options.pop("dtype_backend", None)
+        parts = []
+        for key, stream in self.streams.items():
+            frame = stream.scan(start, stop, **options).to_pandas(backend, ids=True)
+            ids = frame["stream_id"].tolist()
+            frame = frame if keep_ids else frame.drop(columns="stream_id")
+            parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), frame, ids))
+        if layout == "wide":
+            return _wide(parts, stream_name)
+        return stack(parts, stream_name, [part.label for part in parts]).frame
+
+    def read_frame(
+        self, count: int | None = None, block: int | None = None, *, stream_name: str = STREAM
+    ) -> pd.DataFrame:
+        """Return rows that the group has not read yet (XREADGROUP); they stay pending until acknowledged.
+
+        Parameters
+        ----------
+        count : int, optional
+            Rows of each stream at most.
+        block : int, optional
+            Milliseconds to wait for a row; 0 waits for ever. Without it, there is no waiting.
+        stream_name : str
+            Name of the categorical column that says which stream a row is from.
+
+        Returns
+        -------
+        DataFrame
+            Ordered by time.
+
+        Raises
+        ------
+        GroupMissingError
+            The group does not exist on one of the streams: `create()` makes it.
+        DataError
+            A value does not fit its column; the rows are pending.
+        """
+        return read_rows(self._streams(), count, block, stream_name)
+
+    def batches(
+        self,
+        count: int = 1000,
+        *,
+        wait: float | None = None,
+        claim_after: float = 60,
+        max_deliveries: int = 5,
+        stream_name: str = STREAM,
+    ) -> Batches:
+        """Iterate over the new rows of all streams, batch by batch, as they come.
+
+        Parameters are those of `TimeSeriesStream.batches`; `count` is of each stream, and `stream_name` names the
+        categorical column that says which stream a row is from.
+
+        Returns
+        -------
+        Batches
+            An iterator of `Batch`.
+        """
+        return make_batches(self._streams(), count, wait, claim_after, max_deliveries, stream_name)
+
+    def _streams(self) -> Sequence[TimeSeriesStream]:
+        return list(self.streams.values())
+
+
+def _wide(parts: Sequence[Part], name: str) -> pd.DataFrame:
+    for part in parts:
+        if not part.frame.index.is_unique:
+            time = part.frame.index[part.frame.index.duplicated()][0]
+            raise UsageError(
+                f"the stream {part.label!r} has more than one row at {time}: a wide frame has one row a time. Take "
+                "`layout='long'`.",
+                key=part.key,
+            )
+    return pd.concat(
+        [part.frame for part in parts], axis=1, keys=[part.label for part in parts], names=[name]
+    ).sort_index()

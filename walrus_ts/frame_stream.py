@@ -1,0 +1,463 @@
+"""What a time series' stream does with DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+
+from walrus_ts import pandas_io
+from walrus_ts.bounds import lower_id, upper_id
+from walrus_ts.columnar.commands import command
+from walrus_ts.columnar.schema import Fitted, Label, Records, Schema, fit, to_bytes
+from walrus_ts.consuming import Batches, make_batches, read_rows
+from walrus_ts.errors import UsageError
+from walrus_ts.frames import Errors, Scan, Source
+from walrus_ts.ids import Unit
+from walrus_ts.progress import Progress, reporting
+from walrus_ts.transfer import load as loading
+from walrus_ts.transfer.load import Appended
+from walrus_ts.transfer.scan import Range, StreamState, fix_end, pages
+from walrus_ts.transfer.wire import Wire, check
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from redis.typing import KeyT
+
+    from walrus_ts.database import Database
+
+
+class FrameStream:
+    """The frames' side of `TimeSeriesStream`: a table whose rows are ordered by time."""
+
+    database: Database
+    key: KeyT
+    group: str | bytes
+    consumer_name: str | bytes
+    tz: tzinfo | None
+    _named: bool
+
+    @property
+    def _records(self) -> Records:
+        return Records(to_bytes(self.key))
+
+    @property
+    def _source(self) -> Source:
+        return Source(self.database.data.connection_pool, self._records, self.tz)
+
+    # Writing ---------------------------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        data: Any,
+        *,
+        time: Label | None = None,
+        late: Literal["raise", "skip"] = "raise",
+        load: str | None = None,
+        evolve: bool = False,
+        maxlen: int | None = None,
+        minid: Any = None,
+        progress: Progress = None,
+    ) -> Appended:
+        """Append a frame: one entry a row, at the time of its index.
+
+        What is stored is always a prefix of the frame; one of up to 5,000 rows is all or nothing. Every reply of the
+        server is checked, and a lost connection is mended: never a row twice, never a row less.
+
+        Parameters
+        ----------
+        data : DataFrame, Series, pyarrow Table, RecordBatch or RecordBatchReader, polars DataFrame, or anything with \
+``__arrow_c_stream__``
+            In the order of time. A RecordBatchReader is checked, and written, batch by batch.
+        time : label, optional
+            The column of times; without it the DatetimeIndex, or the only timestamp column of Arrow data.
+        late : {"raise", "skip"}
+            What happens to rows that are older than the last id that the stream has generated. Rows with the very time
+            at which it ends are not late.
+        load : str, optional
+            A name under which the load can be repeated: it then writes what is missing, once.
+        evolve : bool
+            Widen the record where the frame does not fit it and nothing is lost.
+        maxlen : int, optional
+            Rows that the stream keeps at most; the oldest go.
+        minid : id or time, optional
+            Older rows go.
+        progress : bool or callable, optional
+            None: a bar after a second, where somebody watches. A callable gets the rows stored and the rows in all.
+
+        Returns
+        -------
+        Appended
+
+        Raises
+        ------
+        UsageError
+            The frame cannot be stored: its index, its order, a column; names the row and the cure. Nothing is written.
+        SchemaError
+            It does not fit the columns that the stream has on record.
+        LateRowsError
+            Rows are late, and `late` is ``"raise"``.
+        AppendError
+            Something that cannot be mended came in between; `.appended` rows are stored, and
+            ``append(data, load=error.load)`` goes on.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> times = pd.to_datetime(["2024-01-05 09:30", "2024-01-05 09:31"])
+        >>> series.s1.append(pd.DataFrame({"price": [7.5, 7.25]}, index=times))
+        Appended(rows=2, skipped=0, first_id='1704447000000-0', last_id='1704447060000-0')
+        """
+        _check_options(late, load, maxlen)
+        source = self._source
+        options: dict[str, Any] = {"late": late, "load": load, "maxlen": maxlen}
+        if minid is not None:
+            options["minid"] = lower_id(minid, source.axis(source.look()[1]))
+        if isinstance(data, pa.RecordBatchReader):
+            return self._append_batches(data, time, evolve, progress, options)
+        table = pandas_io.to_table(data, time=time, zone=self.tz)
+        return self._append_table(table, evolve, progress, options)
+
+    def _append_batches(
+        self,
+        reader: pa.RecordBatchReader,
+        time: Label | None,
+        evolve: bool,
+        progress: Progress,
+        options: dict[str, Any],
+    ) -> Appended:
+        if options["load"] is not None:
+            raise UsageError("a RecordBatchReader cannot be a named load: it cannot be read again. Give a Table.")
+        done = Appended(0)
+        for batch in reader:
+            table = pandas_io.to_table(batch, time=time, zone=self.tz)
+            new = self._append_table(table, evolve, progress, options)
+            done = Appended(
+                done.rows + new.rows,
+                done.skipped + new.skipped,
+                done.first_id or new.first_id,
+                new.last_id or done.last_id,
+            )
+        return done
+
+    def _append_table(
+        self, table: pandas_io.Table, evolve: bool, progress: Progress, options: dict[str, Any]
+    ) -> Appended:
+        source = self._source
+
+        def fitted(record: Schema | None) -> Fitted:
+            if record is not None:
+                source.check_zone(record)
+            return fit(table.schema, table.arrays, table.times, record, source.where, evolve=evolve)
+
+        with reporting(progress, len(table.times), f"append to {self._records.key.decode(errors='replace')}") as report:
+            job = loading.Job(self._records, table.times, fitted, progress=report, **options)
+            return loading.append(source.pool, job)
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def frame(
+        self,
+        start: Any = None,
+        stop: Any = None,
+        *,
+        columns: Sequence[Label] | None = None,
+        limit: int | None = None,
+        dtype_backend: pandas_io.Backend | None = None,
+        ids: bool = False,
+        errors: Errors = "raise",
+    ) -> pd.DataFrame:
+        """Read a range of time into a DataFrame.
+
+        Parameters
+        ----------
+        start, stop : time, date string or id, optional
+            Inclusive. A partial date string stands for its whole period: ``stop="2024-02"`` is the end of February. A
+            string is an id only with nine digits or more before its ``-``.
+        columns : sequence of labels, optional
+            Only these, in this order.
+        limit : int, optional
+            Rows at most, the first ones.
+        dtype_backend : {"numpy_nullable", "pyarrow"}, optional
+            As in pandas; without it, the dtypes that went in.
+        ids : bool
+            Add the column `stream_id`, text.
+        errors : {"raise", "coerce"}
+            What happens to a value that its column's type does not have: `DataError`, or null.
+
+        Returns
+        -------
+        DataFrame, shape (n, k)
+            Its index is a DatetimeIndex. An empty range gives an empty frame with the right columns and dtypes.
+
+        Raises
+        ------
+        UsageError
+            A bound is neither a time nor an id, or there is no such column.
+        DataError
+            A value does not fit its column; names key, id, column and value.
+        """
+        scan = self.scan(start, stop, columns=columns, limit=limit, errors=errors)
+        return scan.to_pandas(dtype_backend, ids=ids)
+
+    def scan(
+        self,
+        start: Any = None,
+        stop: Any = None,
+        *,
+        columns: Sequence[Label] | None = None,
+        limit: int | None = None,
+        errors: Errors = "raise",
+    ) -> Scan:
+        """Describe a range of time, to be read when it is needed.
+
+        Parameters are those of `frame`.
+
+        Returns
+        -------
+        Scan
+        """
+        return Scan(self._source, start, stop, columns=columns, limit=limit, errors=errors)
+
+    def head(self, n: int = 5) -> pd.DataFrame:
+        """Return the first `n` rows."""
+        return self.frame(limit=_count(n))
+
+    def tail(self, n: int = 5) -> pd.DataFrame:
+        """Return the last `n` rows, in the order of time."""
+        return self.scan(limit=_count(n)).to_pandas(reverse=True)
+
+    @property
+    def loc(self) -> Loc:
+        """Rows by label, as in pandas: ``stream.loc["2024-01-05 09:30":, ["price"]]``."""
+        return Loc(self)
+
+    # Consuming -------------------------------------------------------------------------------------------------------
+
+    def read_frame(self, count: int | None = None, block: int | None = None) -> pd.DataFrame:
+        """Return rows that the group has not read yet (XREADGROUP); they stay pending until acknowledged.
+
+        Parameters
+        ----------
+        count : int, optional
+            Rows at most.
+        block : int, optional
+            Milliseconds to wait for a row; 0 waits for ever. Without it, there is no waiting.
+
+        Returns
+        -------
+        DataFrame, shape (n, k)
+            As `frame`; empty where there are no new rows.
+
+        Raises
+        ------
+        GroupMissingError
+            The group does not exist: `create()` makes it.
+        DataError
+            A value does not fit its column; the rows are pending.
+        """
+        return read_rows([self], count, block, None)
+
+    def batches(
+        self,
+        count: int = 1000,
+        *,
+        wait: float | None = None,
+        claim_after: float = 60,
+        max_deliveries: int = 5,
+        stream_name: str | None = None,
+    ) -> Batches:
+        """Iterate over new rows, batch by batch, as they come.
+
+        First this consumer's own backlog, then rows that another consumer left pending, then new ones; none starves the
+        others. A batch that raised comes again, in smaller and smaller batches, at last row by row.
+
+        Parameters
+        ----------
+        count : int
+            Rows of a batch at most.
+        wait : float, optional
+            Seconds without a new row after which the iteration ends. None waits for ever, 0 takes what there is.
+        claim_after : float
+            Seconds for which a row has to be pending with another consumer before it is taken over.
+        max_deliveries : int
+            A row that was delivered so often and is still pending goes to the stream's dead letters.
+        stream_name : str, optional
+            Name of a column that says which stream a row is from; there is none without it.
+
+        Returns
+        -------
+        Batches
+            An iterator of `Batch`.
+
+        Raises
+        ------
+        GroupMissingError
+            While iterating: the group does not exist.
+
+        Examples
+        --------
+        >>> for batch in series.s1.batches(count=10_000, wait=0):
+        ...     with batch:
+        ...         print(len(batch.frame))
+        """
+        return make_batches([self], count, wait, claim_after, max_deliveries, stream_name)
+
+    # Columns and rows ------------------------------------------------------------------------------------------------
+
+    @property
+    def schema(self) -> Schema | None:
+        """The columns that the stream has on record; None where it has none. Prints as a small table."""
+        return self._source.look()[1]
+
+    def declare(self, columns: Mapping[Label, Any], unit: Unit = "ms", tz: str | tzinfo | None = None) -> Schema:
+        """Write the record of a stream that another program writes.
+
+        Parameters
+        ----------
+        columns : mapping of label -> dtype
+            As pandas takes dtypes. The label is the entries' field.
+        unit : {"s", "ms", "us", "ns"}
+            Unit of the index.
+        tz : str or tzinfo, optional
+            Zone of the index; without one it is naive.
+
+        Returns
+        -------
+        Schema
+
+        Raises
+        ------
+        UsageError
+            A dtype cannot be stored, or there is no such unit or zone.
+        """
+        source = self._source
+        schema = pandas_io.declared(columns, unit, tz)
+        with Wire(source.pool) as wire:
+            kind, record = map(
+                check, wire.ask(command(b"TYPE", self._records.key), command(b"GET", self._records.schema))
+            )
+            if kind not in (b"none", b"stream"):
+                raise UsageError(
+                    f"{source.where} is no stream but a {kind.decode()}; declare another key", key=self._records.key
+                )
+            if record is not None:
+                old = Schema.from_json(record, source.where)
+                schema = replace(schema, origin=old.origin, columns=_keep_fields(schema, old))
+            check(wire.ask(command(b"SET", self._records.schema, schema.to_json()))[0])
+        return schema
+
+    def drop(self) -> bool:
+        """Delete the stream and the records beside it; tell whether there was one."""
+        records = self._records
+        with Wire(self._source.pool) as wire:
+            gone, _ = wire.ask(
+                command(b"DEL", records.key), command(b"DEL", records.schema, records.loads, records.dead)
+            )
+        return bool(check(gone))
+
+    def delete_range(self, start: Any = None, stop: Any = None) -> int:
+        """Delete the rows of a range of time (XDEL); return how many.
+
+        Parameters
+        ----------
+        start, stop : time, date string or id, optional
+            Inclusive, as in `frame`.
+        """
+        source = self._source
+        state, schema = source.look()
+        if state is None:
+            return 0
+        axis = source.axis(schema)
+        stop_id = fix_end(state, upper_id(stop, axis))
+        range_ = Range(self._records.key, lower_id(start, axis), stop_id, (), lambda _: False)
+        deleted = 0
+        for entries in pages(source.pool, range_):
+            deleted += int(self.database.data.xdel(self._records.key, *entries.id_texts()))
+        return deleted
+
+    def loads(self) -> pd.DataFrame:
+        """Return the named loads: a row each.
+
+        Returns
+        -------
+        DataFrame, shape (n, 9)
+            Index: the loads' names. Columns: `rows` in all, `stored`, `skipped` late ones, `first_id`, the `first` and
+            the `last` time, `fields`, `begun`, `finished` (NaT where it is not).
+        """
+        return loads_frame(self._source)
+
+
+class Loc:
+    """Rows of a stream by label, as `pandas.DataFrame.loc` has them."""
+
+    def __init__(self, stream: FrameStream) -> None:
+        self._stream = stream
+
+    def __getitem__(self, item: Any) -> pd.DataFrame | pd.Series[Any]:
+        """Read ``[start:stop]``, ``[start:stop, columns]`` or the rows of one time or period."""
+        rows, columns = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
+        if isinstance(rows, slice):
+            if rows.step is not None:
+                raise UsageError(f"loc takes no step; found {rows.step!r}. Take `frame(start, stop)[::step]`.")
+            start, stop = rows.start, rows.stop
+        else:
+            start = stop = rows
+        if columns is None or (isinstance(columns, slice) and columns == slice(None)):
+            return self._stream.frame(start, stop)
+        if isinstance(columns, (list, pd.Index)):
+            return self._stream.frame(start, stop, columns=list(columns))
+        return self._stream.frame(start, stop, columns=[columns]).iloc[:, 0]
+
+
+def loads_frame(source: Source) -> pd.DataFrame:
+    """Return a stream's named loads, but those of a stream that was deleted since."""
+    with Wire(source.pool) as wire:
+        info, found = wire.ask(
+            command(b"XINFO", b"STREAM", source.records.key), command(b"HGETALL", source.records.loads)
+        )
+    state = StreamState.of(info)
+    pairs = zip(check(found)[::2], found[1::2], strict=True)
+    loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(record) for name, record in pairs}
+    kept = {name: p for name, p in loads.items() if state is not None and state.added >= p.added + p.stored}
+
+    frame = pd.DataFrame(
+        {
+            "rows": pd.array([p.rows for p in kept.values()], dtype="int64"),
+            "stored": pd.array([p.stored for p in kept.values()], dtype="int64"),
+            "skipped": pd.array([p.late for p in kept.values()], dtype="int64"),
+            "first_id": pd.array([p.first_id for p in kept.values()], dtype="str"),
+            "fields": pd.Series([list(p.fields) for p in kept.values()], dtype=object),
+            **{
+                name: pd.to_datetime([getattr(p, name) for p in kept.values()], utc=True)
+                for name in ("first", "last", "begun", "finished")
+            },
+        }
+    )
+    frame.index = pd.Index(list(kept), dtype="str", name="load")
+    return frame
+
+
+def _check_options(late: Any, load: Any, maxlen: Any) -> None:
+    if late not in ("raise", "skip"):
+        raise UsageError(f"late is 'raise' or 'skip'; found {late!r}", late=late)
+    if load is not None and (not isinstance(load, str) or not load):
+        raise UsageError(f"load is a name, a string that is not empty; found {load!r}", load=load)
+    if maxlen is not None and (isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 0):
+        raise UsageError(f"maxlen is a number of rows, not negative; found {maxlen!r}", maxlen=maxlen)
+
+
+def _count(n: Any) -> int:
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        raise UsageError(f"expected a number of rows, not negative; found {n!r}", n=n)
+    return n
+
+
+def _keep_fields(new: Schema, old: Schema) -> tuple[Any, ...]:
+    """Keep the fields that the labels have had: the entries are stored under them."""
+    fields = {(type(c.label), c.label): c.field for c in old.columns}
+    return tuple(replace(c, field=fields.get((type(c.label), c.label), c.field)) for c in new.columns)

@@ -1,0 +1,463 @@
+"""Entries of one stream -> tables and frames, by the stream's record; `Scan`, a range read when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from walrus_ts import pandas_io
+from walrus_ts.bounds import lower_id, upper_id
+from walrus_ts.columnar import commands, text
+from walrus_ts.columnar.replies import Entries
+from walrus_ts.columnar.schema import Column, Label, Records, Schema, same_label
+from walrus_ts.errors import DataError, SchemaError, UsageError
+from walrus_ts.ids import TimeAxis, from_ids
+from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages
+from walrus_ts.transfer.wire import Wire
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    import polars as pl
+    from redis import ConnectionPool
+
+Errors = Literal["raise", "coerce"]
+STREAM_ID = "stream_id"
+_NO_RECORD = Schema((), unit="ms")
+_TEXT_MAX = 2**31 - 1  # bytes that one Arrow string array holds
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a stream's rows come from.
+
+    Parameters
+    ----------
+    pool : redis.ConnectionPool
+        Its connections speak RESP2 and do not decode.
+    records : Records
+    zone : tzinfo, optional
+        The series' own: its frames come back in it.
+    """
+
+    pool: ConnectionPool
+    records: Records
+    zone: tzinfo | None = None
+
+    @property
+    def where(self) -> str:
+        """The stream, in an error."""
+        return f"stream {self.records.key.decode(errors='backslashreplace')!r}"
+
+    def recorded(self) -> Schema | None:
+        """Return the stream's schema; None where it has none."""
+        with Wire(self.pool) as wire:
+            return look(wire, self.records)[1]
+
+    def look(self) -> tuple[StreamState | None, Schema | None]:
+        """Return the stream's state, and the schema that frames are made by; None for what there is not."""
+        with Wire(self.pool) as wire:
+            state, schema = look(wire, self.records)
+        if schema is not None:
+            self.check_zone(schema)
+        return state, schema
+
+    def check_zone(self, schema: Schema) -> None:
+        """Refuse a series with a zone over a stream whose times are naive."""
+        if self.zone is not None and schema.zone is None:
+            raise SchemaError(
+                f"{self.where} has a naive index, and the time series has the zone {self.zone}. Read it with a series "
+                "without `tz`, and localise the frame: `frame.tz_localize(...)`.",
+                key=self.records.key,
+                tz=self.zone,
+            )
+
+    def axis(self, schema: Schema | None) -> TimeAxis:
+        """Return how bounds become ids: strings and naive times are in the zone of the index that comes back."""
+        schema_zone = schema.zone if schema else None
+        zone = self.zone or (None if schema_zone is None else pd.DatetimeTZDtype("ns", schema_zone).tz)
+        return TimeAxis(schema.unit if schema else None, zone)
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows of a stream as Arrow has them.
+
+    Attributes
+    ----------
+    schema : Schema
+        Of `arrays`: the columns that were asked for, then fields that the record does not know.
+    arrays : list of Array, shape (k,), each (n,)
+    ticks : int64 array, shape (n,)
+        The index, in the schema's unit, UTC.
+    ids : BinaryArray, shape (n,)
+    """
+
+    schema: Schema
+    arrays: list[pa.Array]
+    ticks: np.ndarray[Any, Any]
+    ids: pa.Array
+
+
+class Decoder:
+    """Makes rows of entries, by a schema.
+
+    Parameters
+    ----------
+    source : Source
+    schema : Schema, optional
+        The stream's; without one, every field is a column of text.
+    columns : sequence of labels, optional
+        Only these, in this order.
+    errors : {"raise", "coerce"}
+        What happens to a value that its column's type does not have: `DataError`, or null.
+    """
+
+    def __init__(
+        self, source: Source, schema: Schema | None, columns: Sequence[Label] | None = None, errors: Errors = "raise"
+    ) -> None:
+        if errors not in ("raise", "coerce"):
+            raise UsageError(f"errors is 'raise' or 'coerce'; found {errors!r}", errors=errors)
+        self.source = source
+        self.known = schema or _NO_RECORD
+        self.errors = errors
+        self._all = columns is None
+        if columns is None:
+            self.schema = self.known
+        else:
+            chosen = [self._choose(label, free=schema is None) for label in columns]
+            self.schema = replace(self.known, columns=tuple(chosen))
+        self._fields = {column.field for column in self.schema.columns}
+        self._known_fields = set(self.known.fields)
+
+    def _choose(self, label: Label, *, free: bool) -> Column:
+        column = self.known.column(label)
+        if column is not None:
+            return column
+        if free and isinstance(label, str) and label:
+            return _text_column(label.encode())
+        known = ", ".join(repr(c.label) for c in self.known.columns)
+        raise UsageError(f"{self.source.where} has no column {label!r}; it has {known}", column=label)
+
+    @property
+    def fields(self) -> list[bytes]:
+        """The fields that entries are expected to have."""
+        return self.known.fields or self.schema.fields
+
+    def wants(self, field: bytes) -> bool:
+        """Tell whether a field's values are needed."""
+        return field in self._fields or (self._all and field not in self._known_fields)
+
+    def rows(self, entries: Entries) -> Rows:
+        """Decode entries.
+
+        Raises
+        ------
+        DataError
+            A value, or an id, is none of its column's type; names key, id, column and value.
+        """
+        schema = self._with_extras(entries)
+        ticks = from_ids(entries.milliseconds, entries.sequence, schema.unit, self.source.where)
+        ids = commands.id_texts(entries.milliseconds, entries.sequence)
+        missing = pa.nulls(len(entries), pa.binary())
+        arrays = [self._decode(entries.columns.get(column.field, missing), column, ids) for column in schema.columns]
+        return Rows(schema, arrays, ticks, ids)
+
+    def empty(self) -> Rows:
+        """Return no rows, of the right columns."""
+        arrays = [pa.array([], column.type) for column in self.schema.columns]
+        return Rows(self.schema, arrays, np.zeros(0, np.int64), pa.array([], pa.binary()))
+
+    def _with_extras(self, entries: Entries) -> Schema:
+        if not self._all:
+            return self.schema
+        extras = [
+            _text_column(field)
+            for field, values in entries.columns.items()
+            if field not in self._known_fields and not _is_filler(field, values)
+        ]
+        if not extras:
+            return self.schema
+        labels = None if self.known.columns else self.known.labels
+        return replace(self.schema, columns=(*self.schema.columns, *extras), labels=labels)
+
+    def _decode(self, values: pa.Array, column: Column, ids: pa.Array) -> pa.Array:
+        try:
+            array = text.decode(values, column.type)
+        except pa.ArrowInvalid as error:
+            if self.errors == "coerce":
+                return text.coerce(values, column.type)
+            row = text.first_bad(values, column.type)
+            raise self._bad_value(column, ids[row].as_py(), values[row].as_py()) from error
+        if not column.nullable and array.null_count and self.errors == "raise":
+            row = array.is_null().index(True).as_py()
+            raise self._bad_value(column, ids[row].as_py(), None)
+        return array
+
+    def _bad_value(self, column: Column, id_: bytes, value: bytes | None) -> DataError:
+        found = "no value" if value is None else repr(value[:80])
+        cure = "`errors='coerce'` makes a null of it"
+        if value is None:
+            cure += "; so does a dtype that has nulls (`declare`)"
+        return DataError(
+            f"column {column.label!r} of {self.source.where} holds {column.type}, and the entry {id_.decode()} has "
+            f"{found} there. {cure}.",
+            key=self.source.records.key,
+            id=id_.decode(),
+            column=column.label,
+            value=value,
+        )
+
+
+def _text_column(field: bytes) -> Column:
+    return Column(field.decode(errors="backslashreplace"), field, pa.string())
+
+
+def _is_filler(field: bytes, values: pa.Array) -> bool:
+    """Tell whether a field is the empty one of rows with nothing in them."""
+    return field == b"" and not pc.any(pc.not_equal(values.cast(pa.binary()), b"")).as_py()
+
+
+def combine(pieces: Iterable[Rows], empty: Rows) -> Rows:
+    """Join rows that follow each other; columns that not all of them have come last, null where they are missing."""
+    parts = list(pieces) or [empty]
+    columns: dict[bytes, Column] = {}
+    for part in parts:
+        columns.update({column.field: column for column in part.schema.columns if column.field not in columns})
+    arrays = [_join([_column_of(part, column) for part in parts], column) for column in columns.values()]
+    widest = max((part.schema for part in parts), key=lambda schema: len(schema.columns))
+    schema = replace(widest, columns=tuple(columns.values()))
+    return Rows(schema, arrays, np.concatenate([p.ticks for p in parts]), pa.concat_arrays([p.ids for p in parts]))
+
+
+def _column_of(rows: Rows, column: Column) -> pa.Array:
+    for array, own in zip(rows.arrays, rows.schema.columns, strict=True):
+        if own.field == column.field:
+            return array
+    return pa.nulls(len(rows.ticks), column.type)
+
+
+def _join(arrays: list[pa.Array], column: Column) -> pa.Array:
+    if sum(array.nbytes for array in arrays) > _TEXT_MAX and column.type in (pa.string(), pa.binary()):
+        large = pa.large_string() if column.type == pa.string() else pa.large_binary()
+        arrays = [array.cast(large) for array in arrays]
+    return pa.concat_arrays(arrays)
+
+
+def to_pandas(
+    rows: Rows, zone: tzinfo | None, backend: pandas_io.Backend | None = None, *, ids: bool = False
+) -> pd.DataFrame:
+    """Make a DataFrame of rows; `ids` adds the column `stream_id`."""
+    frame = pandas_io.to_frame(rows.ticks, rows.arrays, rows.schema, backend=backend, zone=zone)
+    if ids:
+        if STREAM_ID in frame.columns:
+            raise UsageError(
+                f"the data have a column {STREAM_ID!r} of their own; leave it out by `columns=`", column=STREAM_ID
+            )
+        frame[STREAM_ID] = pd.array(rows.ids.cast(pa.string()).to_pylist(), dtype="str")
+    return frame
+
+
+class Scan:
+    """A range of a stream, read when it is needed and each time anew.
+
+    Made by `TimeSeriesStream.scan`. It goes wherever Arrow data go: ``pa.table(scan)``, ``polars.DataFrame(scan)``,
+    ``duckdb.sql("select * from scan")``. What is appended while it is read is not part of it: its end is fixed when it
+    begins.
+
+    Parameters
+    ----------
+    source : Source
+    start, stop : bound, optional
+        Inclusive; as in `TimeSeriesStream.frame`.
+    columns : sequence of labels, optional
+        Only these, in this order.
+    limit : int, optional
+        Rows at most.
+    errors : {"raise", "coerce"}
+        What happens to a value that its column's type does not have: `DataError`, or null.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        start: Any = None,
+        stop: Any = None,
+        *,
+        columns: Sequence[Label] | None = None,
+        limit: int | None = None,
+        errors: Errors = "raise",
+    ) -> None:
+        if limit is not None and limit < 0:
+            raise UsageError(f"limit is a number of rows, not negative; found {limit}", limit=limit)
+        self._source = source
+        self._start, self._stop = start, stop
+        self._columns = None if columns is None else _labels(columns)
+        self._limit = limit
+        self._errors = errors
+
+    def __repr__(self) -> str:
+        bounds = f"{self._start!r} to {self._stop!r}"
+        return f"<Scan of {self._source.where}, {bounds}>"
+
+    def to_pandas(
+        self, dtype_backend: pandas_io.Backend | None = None, *, ids: bool = False, reverse: bool = False
+    ) -> pd.DataFrame:
+        """Read the range into a DataFrame.
+
+        Parameters
+        ----------
+        dtype_backend : {"numpy_nullable", "pyarrow"}, optional
+            As in pandas; without it, the dtypes that went in.
+        ids : bool
+            Add the column `stream_id`, text.
+        reverse : bool
+            Count `limit` from the end; the rows are in the order of time all the same.
+
+        Returns
+        -------
+        DataFrame
+            Its index is a DatetimeIndex. An empty range gives an empty frame with the right columns and dtypes.
+
+        Raises
+        ------
+        DataError
+            A value does not fit its column; names key, id, column and value.
+        """
+        return to_pandas(self._read(reverse=reverse), self._source.zone, dtype_backend, ids=ids)
+
+    def to_arrow(self) -> pa.Table:
+        """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name."""
+        decoder, range_ = self._begin()
+        return self._arrow(combine(self._pages(decoder, range_), decoder.empty()))
+
+    def to_polars(self) -> pl.DataFrame:
+        """Read the range into a polars DataFrame; its first column is the index, ``"time"`` where it has no name."""
+        import polars
+
+        frame = polars.from_arrow(self.to_arrow())
+        assert isinstance(frame, polars.DataFrame)
+        return frame
+
+    def frames(self, rows: int = 100_000) -> Iterator[pd.DataFrame]:
+        """Read the range as DataFrames of `rows` rows, the last one shorter, in bounded memory.
+
+        Raises
+        ------
+        DataError
+            An entry has a field that the record does not know: all frames have the same columns, so `declare` it.
+        """
+        if rows < 1:
+            raise UsageError(f"rows is a number of rows, at least 1; found {rows}", rows=rows)
+        for piece in self._pieces(rows):
+            yield to_pandas(piece, self._source.zone)
+
+    def record_batches(self) -> Iterator[pa.RecordBatch]:
+        """Read the range as Arrow record batches, in bounded memory."""
+        yield from self._reader()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Hand the range over as an Arrow stream (the Arrow PyCapsule interface)."""
+        return self._reader().__arrow_c_stream__(requested_schema)
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> tuple[Decoder, Range | None]:
+        """Look at the stream: what its columns are, and where the scan ends."""
+        state, schema = self._source.look()
+        decoder = Decoder(self._source, schema, self._columns, self._errors)
+        axis = self._source.axis(schema)
+        start, stop = lower_id(self._start, axis), upper_id(self._stop, axis)
+        if state is None:
+            return decoder, None
+        key = self._source.records.key
+        return decoder, Range(key, start, fix_end(state, stop), decoder.fields, decoder.wants, self._limit)
+
+    def _pages(self, decoder: Decoder, range_: Range | None, *, reverse: bool = False) -> Iterator[Rows]:
+        if range_ is not None:
+            for entries in pages(self._source.pool, range_, reverse=reverse):
+                yield decoder.rows(entries)
+
+    def _read(self, *, reverse: bool = False) -> Rows:
+        decoder, range_ = self._begin()
+        rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
+        return _reversed(rows) if reverse else rows
+
+    def _pieces(self, size: int) -> Iterator[Rows]:
+        """Read rows in pieces of one size and one schema."""
+        decoder, range_ = self._begin()
+        waiting: list[Rows] = []
+        count = 0
+        for page in self._pages(decoder, range_):
+            if len(page.schema.columns) > len(decoder.schema.columns):
+                raise self._unknown_field(page, decoder)
+            waiting.append(page)
+            count += len(page.ticks)
+            while count >= size:
+                rows = combine(waiting, page)
+                yield _slice(rows, 0, size)
+                waiting = [_slice(rows, size, None)]
+                count -= size
+        if count:
+            yield combine(waiting, waiting[0])
+
+    def _unknown_field(self, page: Rows, decoder: Decoder) -> DataError:
+        column = page.schema.columns[len(decoder.schema.columns)]
+        return DataError(
+            f"{self._source.where} has entries with a field that its record does not know: {column.field!r}. What is "
+            "read piece by piece needs its columns before: `declare` them, or name those you want by `columns=`.",
+            key=self._source.records.key,
+            column=column.label,
+        )
+
+    def _reader(self) -> pa.RecordBatchReader:
+        decoder, range_ = self._begin()
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for page in self._pages(decoder, range_):
+                if len(page.schema.columns) > len(decoder.schema.columns):
+                    raise self._unknown_field(page, decoder)
+                yield from self._arrow(page).to_batches()
+
+        return pa.RecordBatchReader.from_batches(self._arrow(decoder.empty()).schema, batches())
+
+    def _arrow(self, rows: Rows) -> pa.Table:
+        schema = rows.schema
+        zone = None if schema.zone is None else str(self._source.zone or schema.zone)
+        times = pa.array(rows.ticks).view(pa.timestamp(schema.unit)).view(pa.timestamp(schema.unit, zone))
+        name = "time" if schema.name is None else str(schema.name)
+        names = [str(column.label) for column in schema.columns]
+        return pa.table([times, *rows.arrays], names=[name, *names])
+
+
+def _labels(columns: Any) -> list[Label]:
+    if isinstance(columns, str) or not isinstance(columns, Iterable):
+        raise UsageError(
+            f"columns is a list of labels; found {columns!r}. Write columns=[{columns!r}].", columns=columns
+        )
+    labels = list(columns)
+    for position, label in enumerate(labels):
+        if any(same_label(label, other) for other in labels[:position]):
+            raise UsageError(f"columns names {label!r} twice", column=label)
+    return labels
+
+
+def _slice(rows: Rows, start: int, stop: int | None) -> Rows:
+    length = (len(rows.ticks) if stop is None else stop) - start
+    return Rows(
+        rows.schema,
+        [array.slice(start, length) for array in rows.arrays],
+        rows.ticks[start : start + length],
+        rows.ids.slice(start, length),
+    )
+
+
+def _reversed(rows: Rows) -> Rows:
+    backward = pa.array(np.arange(len(rows.ticks) - 1, -1, -1))
+    return Rows(rows.schema, [a.take(backward) for a in rows.arrays], rows.ticks[::-1].copy(), rows.ids.take(backward))

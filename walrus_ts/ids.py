@@ -1,0 +1,439 @@
+"""Stream id <-> time: one id, and whole columns of ids.
+
+A stream id is ``<milliseconds>-<sequence>``, two 64-bit numbers. walrus_ts makes them from times by one formula::
+
+    milliseconds = milliseconds since 1970, UTC
+    sequence     = (nanoseconds within the millisecond) * 2**20 + counter
+
+where the counter numbers the rows of one timestamp. Ids therefore sort as times do, and nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import timegm
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from typing import Any, Literal, NamedTuple, cast
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from walrus_ts.errors import DataError, UsageError
+
+Unit = Literal["s", "ms", "us", "ns"]
+Side = Literal["first", "last"]
+Ids = npt.NDArray[np.uint64]
+
+TICKS: dict[Unit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}  # in a second
+COUNTER_BITS = 20
+COUNTERS = 1 << COUNTER_BITS
+MAX_SEQUENCE = 2**64 - 1
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+_EPOCH = datetime(1970, 1, 1)
+_LAST_MILLISECOND = 253_402_300_799_999  # 9999-12-31T23:59:59.999, where datetime ends
+_ID = re.compile(rb"(\d+)(?:-(\d+))?")
+_OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d\d):?(\d\d)")
+
+
+class StreamId(NamedTuple):
+    """The two numbers of a stream id."""
+
+    milliseconds: int
+    sequence: int
+
+    @classmethod
+    def parse(cls, text: bytes | str) -> StreamId:
+        """Read ``b"1514764800000-3"``; a missing sequence is 0.
+
+        Raises
+        ------
+        UsageError
+            The text is no stream id.
+        """
+        raw = text.encode() if isinstance(text, str) else bytes(text)
+        match = _ID.fullmatch(raw)
+        if match is None:
+            raise UsageError(f"a stream id is two numbers, as in '1514764800000-0'; found {text!r}", id=text)
+        parsed = cls(int(match[1]), int(match[2] or 0))
+        if max(parsed) > MAX_SEQUENCE:
+            raise UsageError(f"the numbers of a stream id have 64 bits; found {text!r}", id=text)
+        return parsed
+
+    def encode(self) -> bytes:
+        """Write the id as Redis does."""
+        return b"%d-%d" % self
+
+    def __str__(self) -> str:
+        """Write the id as Redis does."""
+        return f"{self.milliseconds}-{self.sequence}"
+
+
+# Columns of ids ------------------------------------------------------------------------------------------------------
+
+
+def split_times(times: pa.TimestampArray) -> tuple[Ids, Ids]:
+    """Give each time its millisecond, and the sequence of its counter 0.
+
+    Parameters
+    ----------
+    times : TimestampArray, shape (n,)
+        UTC or naive, no nulls, not before 1970.
+
+    Returns
+    -------
+    milliseconds, sequence : uint64 arrays, shape (n,)
+    """
+    unit = cast(Unit, times.type.unit)
+    ticks = np.asarray(times.cast(pa.int64()), dtype=np.int64)
+    if unit in ("s", "ms"):
+        return (ticks * (1_000 // TICKS[unit])).astype(np.uint64), np.zeros(len(ticks), np.uint64)
+    milliseconds, rest = np.divmod(ticks, TICKS[unit] // 1_000)
+    nanoseconds = rest * (NS_PER_S // TICKS[unit])
+    return milliseconds.astype(np.uint64), nanoseconds.astype(np.uint64) << np.uint64(COUNTER_BITS)
+
+
+def to_ids(times: pa.TimestampArray, after: StreamId | None = None) -> tuple[Ids, Ids]:
+    """Give each time the stream id that it is stored under.
+
+    Rows with one timestamp are numbered in their order, and go on from `after` where the first of them continues it.
+
+    Parameters
+    ----------
+    times : TimestampArray, shape (n,)
+        UTC or naive, non-decreasing, no nulls, not before 1970, none late (`count_late`).
+    after : StreamId, optional
+        The last id that the stream has generated.
+
+    Returns
+    -------
+    milliseconds, sequence : uint64 arrays, shape (n,)
+
+    Raises
+    ------
+    UsageError
+        More than 2**20 rows share one timestamp; the message names it.
+    """
+    milliseconds, sequence = split_times(times)
+    if not len(times):
+        return milliseconds, sequence
+    starts = np.flatnonzero(np.diff(milliseconds, prepend=milliseconds[0]) | np.diff(sequence, prepend=sequence[0]))
+    runs = np.concatenate(([0], starts, [len(times)]))
+    counter = np.arange(len(times), dtype=np.int64) - np.repeat(runs[:-1], np.diff(runs))
+    base = _counter_after(after, int(milliseconds[0]), int(sequence[0]), coarse=times.type.unit in ("s", "ms"))
+    counter[: runs[1]] += min(base, COUNTERS)
+    if base <= COUNTERS and counter.max() >= COUNTERS:
+        row = int(np.argmax(counter >= COUNTERS))
+        raise UsageError(
+            f"more than 2**20 rows share the timestamp {times[row]} (row {row} is the first too many). "
+            "Give the frame a finer index, or spread the rows over several streams.",
+            row=row,
+            timestamp=times[row].as_py() if times.type.unit != "ns" else times[row].value,
+        )
+    sequence += counter.astype(np.uint64)
+    if base > COUNTERS:
+        sequence[: runs[1]] += np.uint64(base - COUNTERS)
+    return milliseconds, sequence
+
+
+def _counter_after(after: StreamId | None, milliseconds: int, sequence: int, *, coarse: bool) -> int:
+    """Return the counter that the first row gets, given the id that the stream ends with."""
+    if after is None or after.milliseconds != milliseconds:
+        return 0
+    if coarse:  # the sequence of another program's entries is a mere counter
+        return after.sequence + 1
+    return after.sequence % COUNTERS + 1 if after.sequence >> COUNTER_BITS == sequence >> COUNTER_BITS else 0
+
+
+def count_late(times: pa.TimestampArray, after: StreamId | None) -> int:
+    """Count the rows, all at the front, that are older than the time at which the stream ends.
+
+    Parameters
+    ----------
+    times : TimestampArray, shape (n,)
+        UTC or naive, non-decreasing, no nulls, not before 1970.
+    after : StreamId, optional
+        The last id that the stream has generated.
+    """
+    if after is None or not len(times):
+        return 0
+    milliseconds, sequence = split_times(times)
+    below = int(np.searchsorted(milliseconds, np.uint64(after.milliseconds), "left"))
+    if times.type.unit in ("s", "ms"):
+        return below
+    upto = int(np.searchsorted(milliseconds, np.uint64(after.milliseconds), "right"))
+    ends_at = np.uint64(after.sequence >> COUNTER_BITS << COUNTER_BITS)
+    return below + int(np.searchsorted(sequence[below:upto], ends_at, "left"))
+
+
+def from_ids(milliseconds: Ids, sequence: Ids, unit: Unit, where: str = "the stream") -> npt.NDArray[np.int64]:
+    """Give each id the time that it stands for, in ticks of `unit` since 1970, UTC.
+
+    Parameters
+    ----------
+    milliseconds, sequence : uint64 arrays, shape (n,)
+    unit : {"s", "ms", "us", "ns"}
+    where : str
+        Names the stream in an error.
+
+    Returns
+    -------
+    ticks : int64 array, shape (n,)
+
+    Raises
+    ------
+    DataError
+        An id stands for a time that the unit cannot express; the message names the first.
+    """
+    ms = milliseconds.astype(np.int64)
+    if unit == "s":
+        ticks, bad = ms // 1_000, ms % 1_000 != 0
+    elif unit == "ms":
+        ticks, bad = ms, np.zeros(len(ms), bool)
+    else:
+        nanoseconds = (sequence >> np.uint64(COUNTER_BITS)).astype(np.int64)
+        step = NS_PER_S // TICKS[unit]
+        ticks = ms * (TICKS[unit] // 1_000) + nanoseconds // step
+        bad = (nanoseconds >= NS_PER_MS) | (nanoseconds % step != 0)
+    bad |= milliseconds > np.uint64(min(_LAST_MILLISECOND, (2**63 - 1) // max(1, TICKS[unit] // 1_000) - 1))
+    if bad.any():
+        row = int(np.argmax(bad))
+        found = StreamId(int(milliseconds[row]), int(sequence[row]))
+        raise DataError(
+            f"{where} has the id {found}, a time that the index unit {unit!r} cannot express (another program wrote "
+            f"it). `declare(..., unit=...)` with a unit that can: 'ms' reads every id Redis makes.",
+            id=str(found),
+            unit=unit,
+        )
+    return ticks
+
+
+# One time, one id ----------------------------------------------------------------------------------------------------
+
+
+def parse_zone(zone: str | tzinfo | None) -> tzinfo | None:
+    """Return the zone that a name, an offset (``"+05:30"``) or a tzinfo stands for.
+
+    Raises
+    ------
+    UsageError
+        There is no such zone, or its offset has seconds.
+    """
+    if zone is None:
+        return None
+    if isinstance(zone, tzinfo):
+        name = getattr(zone, "zone", None)  # pytz: its zones do not work with datetime.replace
+        return parse_zone(name) if isinstance(name, str) else _whole_minutes(zone)
+    if not isinstance(zone, str):
+        raise UsageError(f"a time zone is a name like 'Europe/Berlin' or a tzinfo; found {zone!r}", tz=zone)
+    offset = _OFFSET.fullmatch(zone)
+    if offset:
+        minutes = int(offset[2]) * 60 + int(offset[3])
+        return timezone(timedelta(minutes=-minutes if offset[1] == "-" else minutes))
+    try:
+        return ZoneInfo(zone)
+    except (KeyError, ValueError, OSError) as error:
+        raise UsageError(
+            f"there is no time zone {zone!r}; expected a name of the IANA list, like 'Europe/Berlin', or an offset, "
+            "like '+05:30'",
+            tz=zone,
+        ) from error
+
+
+def _whole_minutes(zone: tzinfo) -> tzinfo:
+    offset = zone.utcoffset(None)
+    if offset is not None and offset.total_seconds() % 60:
+        raise UsageError(f"the offset of the time zone {zone} has seconds; use one of whole minutes", tz=zone)
+    return zone
+
+
+def localize(local_ns: int, zone: tzinfo | None, side: Side | None = None, *, fold: int = 0) -> int:
+    """Return the UTC nanoseconds of a wall clock's time.
+
+    Parameters
+    ----------
+    local_ns : int
+        Nanoseconds from 1970-01-01 00:00 on the wall clock.
+    zone : tzinfo, optional
+        The clock's zone; without one it shows UTC.
+    side : {"first", "last"}, optional
+        Which of two to take where the zone has the time twice; one that it never has is then the end of the gap.
+        Without it, both are errors unless `fold` is 1.
+    fold : {0, 1}
+        As `datetime.fold`: 1 takes the offset that holds after the change.
+
+    Raises
+    ------
+    UsageError
+        The zone has the time twice or never, and nothing says which is meant.
+    """
+    if zone is None:
+        return local_ns
+    wall = _EPOCH + timedelta(seconds=local_ns // NS_PER_S)
+    before, behind = (_offset_ns(wall.replace(tzinfo=zone, fold=f)) for f in (0, 1))
+    if before == behind:
+        return local_ns - before
+    if side is None:
+        if fold:
+            return local_ns - behind
+        often = "twice" if before > behind else "never"
+        raise UsageError(
+            f"the zone {zone} has the time {wall} {often} (the clocks change). Give an aware datetime, or set its "
+            "`fold=1` for the offset that holds after the change (frames: "
+            "`index.tz_localize(zone, ambiguous=..., nonexistent=...)`)",
+            time=wall,
+            tz=zone,
+        )
+    if before > behind:
+        return local_ns - (before if side == "first" else behind)
+    return _change_between(local_ns - behind, local_ns - before, zone)
+
+
+def _offset_ns(aware: datetime) -> int:
+    offset = aware.utcoffset()
+    assert offset is not None  # the datetime has a zone
+    return (offset.days * 86_400 + offset.seconds) * NS_PER_S + offset.microseconds * 1_000
+
+
+def _change_between(low_ns: int, high_ns: int, zone: tzinfo) -> int:
+    """Find the second at which the zone's offset changes."""
+
+    def offset_at(second: int) -> int:
+        return _offset_ns((_EPOCH + timedelta(seconds=second)).replace(tzinfo=UTC).astimezone(zone))
+
+    low, high = low_ns // NS_PER_S, high_ns // NS_PER_S
+    old = offset_at(low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if offset_at(middle) == old else (low, middle)
+    return high * NS_PER_S
+
+
+def to_datetime(milliseconds: int, zone: tzinfo | None = None) -> datetime:
+    """Return the time of an id's first number: naive and UTC without a zone, else aware and in the zone.
+
+    Raises
+    ------
+    DataError
+        The number lies behind the year 9999.
+    """
+    if milliseconds > _LAST_MILLISECOND:
+        raise DataError(
+            f"the id's millisecond {milliseconds} lies behind the year 9999 and has no datetime; read the entry by its "
+            "id with the object model (`Stream`)",
+            milliseconds=milliseconds,
+        )
+    utc = _EPOCH + timedelta(milliseconds=milliseconds)
+    return utc if zone is None else utc.replace(tzinfo=UTC).astimezone(zone)
+
+
+def is_time(value: object) -> bool:
+    """Tell whether a value is a time, and not an id: a date, datetime, Timestamp or datetime64."""
+    return isinstance(value, (date, np.datetime64))
+
+
+def to_ns(value: Any, zone: tzinfo | None, side: Side | None = None) -> int:
+    """Return the nanoseconds since 1970, UTC, of a date, datetime, Timestamp or datetime64.
+
+    Raises
+    ------
+    UsageError
+        The value is NaT, before 1970, or a wall clock's time that the zone has twice or never.
+    """
+    if value != value:  # noqa: PLR0124  only NaT, of any library, is not itself
+        raise UsageError("NaT has no stream id; give a time", value=value)
+    if isinstance(value, np.datetime64):
+        ns = localize(_datetime64_ns(value), zone, side)
+    elif isinstance(value, datetime):
+        fraction = value.microsecond * 1_000 + getattr(value, "nanosecond", 0)
+        wall = timegm(value.timetuple()) * NS_PER_S + fraction
+        aware = value.utcoffset() is not None
+        ns = wall - _offset_ns(value) if aware else localize(wall, zone, side, fold=value.fold)
+    else:
+        ns = localize(timegm(datetime.combine(value, time()).timetuple()) * NS_PER_S, zone, side)
+    if ns < 0:
+        raise UsageError(f"{value} is before 1970, and so has no stream id", value=value)
+    return ns
+
+
+def _datetime64_ns(value: np.datetime64) -> int:
+    unit, step = np.datetime_data(value.dtype)
+    if unit in ("ps", "fs", "as"):
+        value = value.astype("datetime64[ns]")
+        unit, step = "ns", 1
+    if unit not in TICKS:
+        value = value.astype("datetime64[s]")
+        unit, step = "s", 1
+    return int(value.astype(np.int64)) * step * (NS_PER_S // TICKS[cast(Unit, unit)])
+
+
+@dataclass(frozen=True, slots=True)
+class TimeAxis:
+    """How a time series turns what a caller gives as an id, or as a time, into a stream id.
+
+    Strings, bytes and numbers are ids and pass as they are. A pair is a time's millisecond and a sequence. What has a
+    `message_id` stands for it.
+
+    Parameters
+    ----------
+    unit : {"s", "ms", "us", "ns"}, optional
+        The index unit on record; without a record the ids are milliseconds with a counter.
+    zone : tzinfo, optional
+        The zone of naive times; without one they are UTC.
+    """
+
+    unit: Unit | None = None
+    zone: tzinfo | None = None
+
+    def at(self, value: Any) -> Any:
+        """Return the id of the first row at a time, which is floored to the unit (get, ack, claim, delete, add)."""
+        return self._convert(value, lambda ns: self._id(self._floor(ns)), None)
+
+    def lower(self, value: Any, side: Side | None = None) -> Any:
+        """Return the first id at a time, or behind it where the unit is coarser than the time."""
+        return self._convert(value, lambda ns: self._id(-self._floor(-ns)), side)
+
+    def upper(self, value: Any, side: Side | None = None) -> Any:
+        """Return the last id at a time; as `last_id` it stands for "after this time"."""
+        return self._convert(value, lambda ns: self._last(self._floor(ns)), side)
+
+    def lower_ns(self, ns: int) -> bytes:
+        """Return the first id at or behind a time in nanoseconds since 1970, UTC."""
+        return self._id(-self._floor(-ns))
+
+    def upper_ns(self, ns: int) -> bytes:
+        """Return the last id at or before a time in nanoseconds since 1970, UTC."""
+        return self._last(self._floor(ns))
+
+    def _convert(self, value: Any, make: Callable[[int], bytes], side: Side | None) -> Any:
+        if isinstance(value, tuple):
+            return self._pair(value)
+        if is_time(value):
+            return make(to_ns(value, self.zone, side))
+        return getattr(value, "message_id", value)
+
+    def _pair(self, value: tuple[Any, ...]) -> bytes:
+        if len(value) != 2 or not is_time(value[0]) or not isinstance(value[1], (int, np.integer)):
+            raise UsageError(f"an id as a pair is (datetime, sequence); found {value!r}", value=value)
+        if not 0 <= value[1] <= MAX_SEQUENCE:
+            raise UsageError(f"a sequence is a number of 64 bits, not negative; found {value[1]}", value=value)
+        return StreamId(to_ns(value[0], self.zone) // NS_PER_MS, int(value[1])).encode()
+
+    def _floor(self, ns: int) -> int:
+        step = NS_PER_S // TICKS[self.unit or "ms"]
+        return ns // step * step
+
+    def _id(self, ns: int) -> bytes:
+        milliseconds, rest = divmod(ns, NS_PER_MS)
+        return StreamId(milliseconds, rest << COUNTER_BITS).encode()
+
+    def _last(self, ns: int) -> bytes:
+        milliseconds, rest = divmod(ns, NS_PER_MS)
+        if self.unit not in ("us", "ns"):
+            return StreamId(milliseconds, MAX_SEQUENCE).encode()
+        return StreamId(milliseconds, (rest << COUNTER_BITS) + COUNTERS - 1).encode()

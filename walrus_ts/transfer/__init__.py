@@ -1,0 +1,1 @@
+"""Tables on their way to Redis and back. Knows connections, knows no pandas."""

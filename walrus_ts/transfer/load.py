@@ -1,0 +1,547 @@
+"""Bulk load: a table to a stream, chunk by chunk, so that what is stored is always a prefix of it.
+
+A chunk is one transaction. The stream, its schema record and the load's progress are watched, so a chunk is stored only
+if all three are as they were when its ids were made; otherwise nothing of it is, and it is planned again. Behind a
+chunk's EXEC goes the next one at once, up to but not including its own EXEC: the server never waits for the client.
+
+Nothing is lost and nothing stored twice when a connection breaks: the progress is written in the same transaction as
+the rows, so it says whether an EXEC whose answer was lost has happened. Ids follow from the times and the id that the
+stream ends with alone; a repeated chunk gets the same ones unless somebody else has written in between, and then the
+watch has kept the first try out.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import pyarrow as pa
+from redis.exceptions import BusyLoadingError, RedisError
+
+from walrus_ts.columnar import commands, resp, text
+from walrus_ts.columnar.commands import command
+from walrus_ts.columnar.replies import SLACK
+from walrus_ts.columnar.schema import Fitted, Origin, Records, Schema
+from walrus_ts.errors import AppendError, LateRowsError, UsageError, WalrusTSError
+from walrus_ts.ids import StreamId, count_late, to_ids
+from walrus_ts.transfer.scan import StreamState, current_schema
+from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
+
+if TYPE_CHECKING:
+    from redis import ConnectionPool
+
+CHUNK_ROWS = 5_000  # some 10 ms of the server's time
+_PIECE_BYTES = 32 << 20  # of a chunk that is encoded in one piece
+_TOKEN_SECONDS = 86_400  # how long the progress of an unnamed load is kept
+_PATIENCE_SECONDS = 20.0  # without a connection, before a load gives up
+
+_TOKEN = re.compile(r"unnamed:(\d+:[0-9a-f]{32})")  # the first number: when it was made
+_MULTI, _EXEC = command(b"MULTI"), command(b"EXEC")
+_DISCARD, _UNWATCH = command(b"DISCARD"), command(b"UNWATCH")
+_OK, _QUEUED = b"+OK\r\n", b"+QUEUED\r\n"
+
+
+class Appended(NamedTuple):
+    """What an append has done.
+
+    Attributes
+    ----------
+    rows : int
+        Rows that this call has stored.
+    skipped : int
+        Late rows that were left out (``late="skip"``).
+    first_id, last_id : str or None
+        Ids of the first and the last row that this call has stored.
+    """
+
+    rows: int
+    skipped: int = 0
+    first_id: str | None = None
+    last_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a load is; its JSON is the record.
+
+    The first five say which frame it is: another one under the same name is an error.
+    """
+
+    rows: int
+    first: str | None
+    last: str | None
+    fields: tuple[str, ...]
+    begun: str
+    stored: int = 0
+    late: int = 0
+    first_id: str | None = None
+    finished: str | None = None
+    added: int = 0
+
+    def to_json(self) -> bytes:
+        """Write the record."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps(values, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, record: bytes) -> Progress:
+        """Read the record."""
+        read = json.loads(record)
+        return cls(**{**read, "fields": tuple(read["fields"])})
+
+    @property
+    def position(self) -> int:
+        """Rows of the frame that are dealt with."""
+        return self.late + self.stored
+
+    def same_frame(self, other: Progress) -> bool:
+        """Tell whether both are of one frame."""
+        return all(getattr(self, name) == getattr(other, name) for name in ("rows", "first", "last", "fields"))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A table, and how it is to be stored.
+
+    Parameters
+    ----------
+    records : Records
+        Of the stream.
+    times : TimestampArray, shape (n,)
+        UTC or naive, non-decreasing, no nulls, from 1970 to 9999.
+    fit : callable
+        Takes the stream's Schema, or None, and returns the table's columns as it wants them (`schema.fit`).
+    late : {"raise", "skip"}
+    load : str, optional
+        The load's name.
+    maxlen : int, optional
+        Rows that the stream keeps at most.
+    minid : bytes, optional
+        Entries with lower ids are removed.
+    progress : callable, optional
+        Is told of rows as they are stored.
+    """
+
+    records: Records
+    times: pa.TimestampArray
+    fit: Callable[[Schema | None], Fitted]
+    late: Literal["raise", "skip"] = "raise"
+    load: str | None = None
+    maxlen: int | None = None
+    minid: bytes | None = None
+    progress: Callable[[int], object] | None = None
+
+
+class _View(NamedTuple):
+    """What is watched."""
+
+    state: StreamState | None
+    record: bytes | None
+    progress: bytes | None
+
+    def matches(self, other: _View) -> bool:
+        mine, others = (view.state and view.state.last_id for view in (self, other))
+        return (mine, self.record, self.progress) == (others, other.record, other.progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A transaction: its commands, the replies they must get, and what is watched before and behind it."""
+
+    buffers: list[bytes | memoryview]
+    replies: bytes  # the head of EXEC's: the ids
+    count: int
+    extras: int  # replies behind the ids
+    rows: int
+    late: int
+    first_id: str
+    last_id: str
+    before: _View
+    behind: _View
+
+
+class _ConflictError(Exception):
+    """What is watched has changed: nothing of the chunk is stored."""
+
+
+def append(pool: ConnectionPool, job: Job) -> Appended:
+    """Store a table.
+
+    Parameters
+    ----------
+    pool : redis.ConnectionPool
+        Its connections speak RESP2 and do not decode.
+    job : Job
+
+    Returns
+    -------
+    Appended
+
+    Raises
+    ------
+    LateRowsError, SchemaError, UsageError
+        Before anything is stored.
+    AppendError
+        Something that cannot be mended came in between; says what is stored and how to go on.
+    redis.exceptions.RedisError
+        The server was not to be had, or refused, before anything was sent.
+    """
+    return _Load(pool, job).run()
+
+
+class _Load:
+    def __init__(self, pool: ConnectionPool, job: Job) -> None:
+        self._pool = pool
+        self._job = job
+        self.name = job.load or f"unnamed:{time.time():.0f}:{secrets.token_hex(16)}"
+        token = _TOKEN.fullmatch(self.name)
+        self._token = job.records.load(token[1].encode()) if token else None
+        self._resumed = token is not None and job.load is not None
+        self._fitted: tuple[tuple[bytes | None, bool], Fitted] | None = None
+        self._stored = self._late = self._chunks = 0
+        self._first_id: str | None = None
+        self._last_id: str | None = None
+        self._sent = False  # a transaction, so that some of the load may be stored
+
+    def run(self) -> Appended:
+        patience, pause, known = time.monotonic() + _PATIENCE_SECONDS, 0.02, 0
+        while True:
+            try:
+                with Wire(self._pool) as wire:
+                    while not self._run_on(wire):
+                        time.sleep(random.uniform(0, 0.005))  # two writers step out of each other's way
+                return Appended(self._stored, self._late, self._first_id, self._last_id)
+            except (*LOST, BusyLoadingError) as error:
+                if not self._sent:
+                    raise
+                if self._chunks > known:
+                    patience, pause, known = time.monotonic() + _PATIENCE_SECONDS, 0.02, self._chunks
+                if time.monotonic() > patience or isinstance(error, REFUSED_LOGIN):
+                    raise self._stopped(error) from error
+                time.sleep(pause)
+                pause = min(1.0, 2 * pause)
+
+    def _run_on(self, wire: Wire) -> bool:
+        """Store what is left, on one connection; False where another writer came in between."""
+        try:
+            chunk = self._plan(self._look(wire))
+            following = chunk and self._plan(chunk.behind)
+            queued = False
+            while chunk is not None:
+                self._sent = True
+                commit = [*([] if queued else chunk.buffers), _EXEC]
+                if following is None:
+                    wire.send(commit)
+                else:
+                    wire.send([*commit, *self._looking()], following.buffers, 1 + following.count)
+                # While the server works: the chunk behind the one that waits for its EXEC.
+                behind = following and self._plan(following.behind)
+                self._settle(wire, chunk, following, queued=queued)
+                chunk, following, queued = following, behind, True
+        except _ConflictError:
+            wire.exchange(_DISCARD, _UNWATCH)
+            return False
+        except (*LOST, BusyLoadingError):
+            raise
+        except (WalrusTSError, RedisError) as error:
+            self._give_up(wire)
+            if not self._sent or isinstance(error, AppendError):
+                raise
+            raise self._stopped(error) from error
+        else:
+            return True
+
+    # What is watched -------------------------------------------------------------------------------------------------
+
+    def _looking(self) -> list[bytes]:
+        records = self._job.records
+        where = self._token or records.loads
+        progress = [b"GET", self._token] if self._token else [b"HGET", records.loads, self.name.encode()]
+        return [
+            command(b"WATCH", records.key, records.schema, where),
+            command(b"XINFO", b"STREAM", records.key),
+            command(b"GET", records.schema),
+            command(*progress),
+        ]
+
+    def _look(self, wire: Wire) -> _View:
+        """Ask how things stand; the progress of an unnamed load begins here, so that its end can be told from it."""
+        begin = []
+        if self._token and not self._sent and not self._resumed:
+            begin = [command(b"SET", self._token, self._blank.to_json(), b"EX", b"%d" % _TOKEN_SECONDS)]
+        replies = wire.ask(*begin, *self._looking())
+        for reply in replies[: len(begin)]:
+            check(reply)
+        return self._view(replies[len(begin) :])
+
+    def _view(self, replies: list[Any]) -> _View:
+        check(replies[0])
+        return _View(StreamState.of(replies[1]), check(replies[2]), check(replies[3]))
+
+    # Planning --------------------------------------------------------------------------------------------------------
+
+    def _plan(self, view: _View) -> _Chunk | None:
+        """Make the next transaction; None when all is stored."""
+        job = self._job
+        schema = current_schema(view.state, view.record, job.records)
+        fitted = self._fit(view.record, schema)
+        progress = self._progress(view, fitted)
+        if progress is None or progress.finished:
+            return None
+        late = self._count_late(view, progress, fitted)
+        start = progress.position + late
+        times = fitted.times.slice(start, CHUNK_ROWS)
+        stop = start + len(times)
+        last = view.state.last_id if view.state else None
+        milliseconds, sequence = to_ids(times, last)
+        progress = replace(progress, stored=progress.stored + len(times), late=progress.late + late)
+        texts = commands.id_texts(milliseconds, sequence)
+        if len(times) and progress.first_id is None:
+            progress = replace(progress, first_id=texts[0].as_py().decode())
+        if stop == len(job.times):
+            progress = replace(progress, finished=_now())
+        written = self._record(view, schema, fitted, milliseconds, sequence)
+        return self._chunk(view, fitted, progress, written, texts, start, late)
+
+    def _fit(self, record: bytes | None, schema: Schema | None) -> Fitted:
+        key = (record, schema is None)
+        if self._fitted is None or self._fitted[0] != key:
+            self._fitted = (key, self._job.fit(schema))
+        return self._fitted[1]
+
+    @cached_property
+    def _blank(self) -> Progress:
+        """The progress of a load that has not begun."""
+        times = self._job.times
+        first, last = (_iso(times[0]), _iso(times[-1])) if len(times) else (None, None)
+        return Progress(len(times), first, last, (), _now())
+
+    def _begun(self, fitted: Fitted) -> Progress:
+        present = (column.field.decode() for column, array in fitted.columns if array is not None)
+        return replace(self._blank, fields=tuple(present))
+
+    def _progress(self, view: _View, fitted: Fitted) -> Progress | None:
+        """Return how far the load is; None where an unnamed one is complete."""
+        begun = self._begun(fitted)
+        begun = replace(begun, added=view.state.added if view.state else 0)
+        if view.progress is None:
+            if not self._token:
+                return begun
+            self._check_age()
+            return None  # the last transaction of an unnamed load removes its progress
+        progress = Progress.from_json(view.progress)
+        if not progress.stored and not progress.finished:
+            return replace(begun, late=progress.late)
+        if not progress.same_frame(begun):
+            raise self._other_frame(progress, begun)
+        if view.state is None or view.state.added < progress.added + progress.stored:
+            if self._stored:
+                raise AppendError(
+                    f"{self._where} was deleted while it was appended to; its rows are gone. Append the frame again.",
+                    appended=0,
+                    load=self.name,
+                )
+            return begun  # of a stream that was deleted since
+        return progress
+
+    def _check_age(self) -> None:
+        """Refuse to go on with a load whose progress may have expired, and not have been removed at its end."""
+        begun = int(self.name.split(":")[1])
+        if self._resumed and time.time() - begun > _TOKEN_SECONDS:
+            raise UsageError(
+                f"the progress of the load {self.name!r} of {self._where} has expired: it cannot be told how much of "
+                "it is stored. Compare the stream's last rows (`tail`) with the frame, and append what is missing.",
+                load=self.name,
+            )
+
+    def _other_frame(self, progress: Progress, begun: Progress) -> UsageError:
+        names = ("rows", "first", "last", "fields")
+        differ = [f"{n} was {getattr(progress, n)!r} and is {getattr(begun, n)!r}" for n in names]
+        differ = [
+            text for name, text in zip(names, differ, strict=True) if getattr(progress, name) != getattr(begun, name)
+        ]
+        return UsageError(
+            f"the load {self.name!r} of {self._where} was begun with another frame: {'; '.join(differ)}. Give the "
+            "same frame, or another name.",
+            load=self.name,
+        )
+
+    def _count_late(self, view: _View, progress: Progress, fitted: Fitted) -> int:
+        last = view.state.last_id if view.state else None
+        job = self._job
+        late = count_late(fitted.times.slice(progress.position), last)
+        if late and job.late == "raise":
+            first = _iso(job.times[progress.position])
+            raise LateRowsError(
+                f"{late} rows are older than the end of {self._where}, which has generated the id {last}; the first of "
+                f"them is row {progress.position}, {first}. `late='skip'` leaves them out.",
+                key=job.records.key,
+                rows=late,
+                row=progress.position,
+                last_id=str(last),
+            )
+        return late
+
+    def _record(
+        self, view: _View, schema: Schema | None, fitted: Fitted, milliseconds: Any, sequence: Any
+    ) -> bytes | None:
+        """Return the schema record to write; None where the one that is there says the same."""
+        new = fitted.schema
+        if schema is not None and schema == new and (schema.origin or not len(milliseconds)):
+            return None
+        origin = schema.origin if schema else None
+        if origin is None and len(milliseconds):
+            added = view.state.added if view.state else 0
+            origin = Origin(StreamId(int(milliseconds[0]), int(sequence[0])), added)
+        return replace(new, origin=origin).to_json()
+
+    def _chunk(
+        self,
+        view: _View,
+        fitted: Fitted,
+        progress: Progress,
+        record: bytes | None,
+        ids: pa.Array,
+        start: int,
+        late: int,
+    ) -> _Chunk:
+        rows = len(ids)
+        extras = self._extras(progress, record)
+        buffers: list[bytes | memoryview] = [_MULTI, *self._xadds(fitted, ids, start), *extras]
+        last = StreamId.parse(ids[-1].as_py()) if rows else (view.state.last_id if view.state else StreamId(0, 0))
+        added = (view.state.added if view.state else 0) + rows
+        behind = _View(
+            StreamState(last, added, 0) if rows or view.state else None,
+            view.record if record is None else record,
+            None if progress.finished and self._token else progress.to_json(),
+        )
+        return _Chunk(
+            buffers,
+            b"*%d\r\n" % (rows + len(extras)) + commands.values_of(commands.bulks(ids)).tobytes(),
+            rows + len(extras),
+            len(extras),
+            rows,
+            late,
+            str(StreamId.parse(ids[0].as_py())) if rows else "",
+            str(last),
+            view,
+            behind,
+        )
+
+    def _extras(self, progress: Progress, record: bytes | None) -> list[bytes]:
+        """Return what a transaction holds besides its rows."""
+        job = self._job
+        extras = []
+        if record is not None:
+            extras.append(command(b"SET", job.records.schema, record))
+        if not self._token:
+            extras.append(command(b"HSET", job.records.loads, self.name.encode(), progress.to_json()))
+        elif progress.finished:
+            extras.append(command(b"DEL", self._token))
+        else:
+            extras.append(command(b"SET", self._token, progress.to_json(), b"EX", b"%d" % _TOKEN_SECONDS))
+        if job.maxlen is not None:
+            extras.append(command(b"XTRIM", job.records.key, b"MAXLEN", b"=", b"%d" % job.maxlen))
+        if job.minid is not None:
+            extras.append(command(b"XTRIM", job.records.key, b"MINID", b"=", job.minid))
+        return extras
+
+    def _xadds(self, fitted: Fitted, ids: pa.Array, start: int) -> list[memoryview]:
+        """Encode a chunk's rows, in pieces where they are wide: Arrow's binary columns end at 2 GiB."""
+        present = [
+            (column.field, array.slice(start, len(ids))) for column, array in fitted.columns if array is not None
+        ]
+        size = sum(array.nbytes for _, array in present)
+        step = max(1, len(ids) if size <= _PIECE_BYTES else len(ids) * _PIECE_BYTES // size)
+        key = self._job.records.key
+        fields = [field for field, _ in present]
+        return [
+            commands.xadds(
+                key, ids.slice(at, step), fields, [text.encode(array.slice(at, step)) for _, array in present]
+            )
+            for at in range(0, len(ids), step)
+        ]
+
+    # Checking --------------------------------------------------------------------------------------------------------
+
+    def _settle(self, wire: Wire, chunk: _Chunk, following: _Chunk | None, *, queued: bool) -> None:
+        """Read what EXEC and the commands behind it are answered with."""
+        reply, waiting = wire.receive_opened()
+        reply = reply[:-SLACK]
+        expected = (b"" if queued else _OK + _QUEUED * chunk.count) + chunk.replies
+        if bytes(reply[: len(expected)]) == expected:
+            rest = resp.parse(reply[len(expected) :])
+            done, looked = rest[: chunk.extras], rest[chunk.extras :]
+        else:
+            replies = resp.parse(reply)
+            commit = 0 if queued else chunk.count + 1
+            _check_all(replies[:commit])
+            done, looked = self._committed(replies[commit], chunk), replies[commit + 1 :]
+        for extra in done:
+            check(extra)
+        self._count(chunk)
+        if following is None:
+            return
+        if waiting != _OK + _QUEUED * following.count:
+            _check_all(resp.parse(waiting))
+        if not self._view(looked).matches(following.before):
+            raise _ConflictError
+
+    def _committed(self, reply: Any, chunk: _Chunk) -> list[Any]:
+        """Return EXEC's replies behind the rows'."""
+        if reply is None:
+            raise _ConflictError
+        for item in check(reply):
+            check(item)
+        extras: list[Any] = reply[chunk.rows :]
+        return extras
+
+    def _count(self, chunk: _Chunk) -> None:
+        self._stored += chunk.rows
+        self._late += chunk.late
+        self._chunks += 1
+        self._first_id = self._first_id or chunk.first_id or None
+        self._last_id = chunk.last_id if chunk.rows else self._last_id
+        if self._job.progress is not None:
+            self._job.progress(chunk.rows)
+
+    # Giving up -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _where(self) -> str:
+        return f"stream {self._job.records.key.decode(errors='backslashreplace')!r}"
+
+    def _give_up(self, wire: Wire) -> None:
+        """Leave the connection as it was, and nothing of a load that never began."""
+        if not wire.busy:
+            drop = [command(b"DEL", self._token)] if self._token and not self._sent and not self._resumed else []
+            wire.exchange(_DISCARD, _UNWATCH, *drop)
+
+    def _stopped(self, error: Exception) -> AppendError:
+        return AppendError(
+            f"appending to {self._where} stopped after {self._stored} of {len(self._job.times)} rows: {error}. "
+            f"`append(frame, load={self.name!r})` stores the rest.",
+            appended=self._stored,
+            load=self.name,
+            key=self._job.records.key,
+        )
+
+
+def _check_all(replies: list[Any]) -> None:
+    for reply in replies:
+        check(reply)
+
+
+def _iso(scalar: Any) -> str:
+    return str(text.encode(pa.array([scalar]))[0].as_py().decode())
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

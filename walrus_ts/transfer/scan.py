@@ -1,0 +1,199 @@
+"""A range of a stream, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from walrus_ts.columnar.commands import command
+from walrus_ts.columnar.replies import Entries, EntriesReply
+from walrus_ts.columnar.schema import Origin, Records, Schema
+from walrus_ts.errors import UsageError
+from walrus_ts.ids import MAX_SEQUENCE, StreamId
+from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check, refuse_error
+
+if TYPE_CHECKING:
+    from redis import ConnectionPool
+
+_FIRST_PAGE = 250  # rows: how wide they are is not known yet
+_LONGEST_PAGE = 25_000
+_PAGE_BYTES = 4 << 20
+_ATTEMPTS = 3  # connections that may be lost in a row without a page in between
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What XINFO STREAM tells of a stream.
+
+    Attributes
+    ----------
+    last_id : StreamId
+        The last id that was generated; deleting entries does not take it back.
+    added : int
+        Entries that were ever added.
+    length : int
+    """
+
+    last_id: StreamId
+    added: int
+    length: int
+
+    @classmethod
+    def of(cls, reply: Any) -> StreamState | None:
+        """Read the reply to XINFO STREAM; None for a key that is not there."""
+        if getattr(reply, "message", "") == "ERR no such key":
+            return None
+        items = check(reply)
+        info = dict(zip(items[::2], items[1::2], strict=True))
+        if b"entries-added" not in info:
+            raise UsageError("DataFrames need Redis 7.0 or newer, or Valkey: the server does not tell `entries-added`")
+        return cls(StreamId.parse(info[b"last-generated-id"]), info[b"entries-added"], info[b"length"])
+
+    def began(self, origin: Origin) -> bool:
+        """Tell whether this may be the stream that had this first write, and not one made since under its key."""
+        return self.added > origin.added and self.last_id >= origin.id
+
+
+def look(wire: Wire, records: Records) -> tuple[StreamState | None, Schema | None]:
+    """Ask for a stream's state and its schema record; a record of a stream that was deleted since is None."""
+    info, record = wire.ask(command(b"XINFO", b"STREAM", records.key), command(b"GET", records.schema))
+    state = StreamState.of(info)
+    return state, current_schema(state, check(record), records)
+
+
+def current_schema(state: StreamState | None, record: bytes | None, records: Records) -> Schema | None:
+    """Read a schema record, unless it belongs to a stream that is no more."""
+    if record is None:
+        return None
+    schema = Schema.from_json(record, records.schema.decode(errors="backslashreplace"))
+    if schema.origin is None or (state is not None and state.began(schema.origin)):
+        return schema
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What to read of a stream.
+
+    Parameters
+    ----------
+    key : bytes
+    start, stop : bytes
+        Inclusive ids; ``-`` and ``+`` for the ends.
+    fields : sequence of bytes
+        The fields that entries are known to have, in their usual order.
+    wanted : callable
+        Tells of a field whether its column is made.
+    limit : int, optional
+        Rows at most.
+    """
+
+    key: bytes
+    start: bytes
+    stop: bytes
+    fields: Sequence[bytes]
+    wanted: Callable[[bytes], bool]
+    limit: int | None = None
+
+
+def pages(pool: ConnectionPool, range_: Range, *, reverse: bool = False) -> Iterator[Entries]:
+    """Read a range page by page; a page's size follows from how wide its rows are.
+
+    Parameters
+    ----------
+    pool : redis.ConnectionPool
+        Its connections speak RESP2 and do not decode.
+    range_ : Range
+        Its end is to be fixed beforehand (`fix_end`): else a scan of a growing stream has no end.
+    reverse : bool
+        Begin at the end.
+
+    Yields
+    ------
+    entries : Entries
+        Not empty; in the order of reading.
+
+    Raises
+    ------
+    redis.exceptions.RedisError
+        The connection was lost again and again, or the server refuses. What was yielded until then is whole.
+    """
+    cursor = _Cursor(range_, reverse)
+    attempts = 0
+    while not cursor.done:
+        try:
+            with Wire(pool) as wire:
+                wire.send([cursor.request()])
+                while not cursor.done:
+                    reply = _receive(wire)
+                    attempts = 0
+                    cursor.advance(reply)
+                    if not cursor.done:
+                        with suppress(*LOST):  # the next `receive` will notice
+                            wire.send([cursor.request()])
+                    if len(reply):
+                        yield reply.entries(range_.fields, range_.wanted)
+        except LOST as error:
+            attempts += 1
+            if attempts == _ATTEMPTS or isinstance(error, REFUSED_LOGIN):
+                raise
+
+
+class _Cursor:
+    """Where a scan stands: moved on only when a page has come."""
+
+    def __init__(self, range_: Range, reverse: bool) -> None:
+        self._key, self._reverse = range_.key, reverse
+        self._from, self._to = (range_.stop, range_.start) if reverse else (range_.start, range_.stop)
+        self._left = range_.limit
+        self._count = _FIRST_PAGE
+        self.done = range_.limit is not None and range_.limit <= 0
+
+    def request(self) -> bytes:
+        verb = b"XREVRANGE" if self._reverse else b"XRANGE"
+        return command(verb, self._key, self._from, self._to, b"COUNT", b"%d" % self._asked)
+
+    def advance(self, reply: EntriesReply) -> None:
+        rows = len(reply)
+        if self._left is not None:
+            self._left -= rows
+        following = _neighbour(reply.last_id, forward=not self._reverse) if rows else None
+        self.done = rows < self._asked_before(rows) or following is None or self._left == 0
+        if following is not None:
+            self._from = following.encode()
+            self._count = max(1, min(_LONGEST_PAGE, 10 * self._count, _PAGE_BYTES * rows // reply.nbytes))
+
+    @property
+    def _asked(self) -> int:
+        return self._count if self._left is None else min(self._count, self._left)
+
+    def _asked_before(self, rows: int) -> int:
+        return self._count if self._left is None else min(self._count, self._left + rows)
+
+
+def fix_end(state: StreamState, stop: bytes) -> bytes:
+    """Return the end of a scan that begins now: what is appended behind it later does not belong to it."""
+    if stop in (b"+", b"-") or stop[:1] == b"(":
+        return state.last_id.encode() if stop == b"+" else stop
+    end = StreamId.parse(stop) if b"-" in stop else StreamId(StreamId.parse(stop).milliseconds, MAX_SEQUENCE)
+    return min(end, state.last_id).encode()
+
+
+def _receive(wire: Wire) -> EntriesReply:
+    reply = wire.receive()
+    refuse_error(reply)
+    return EntriesReply(reply)
+
+
+def _neighbour(id_: StreamId, *, forward: bool) -> StreamId | None:
+    """Return the id next to another; None behind the last and before the first."""
+    milliseconds, sequence = id_
+    if forward:
+        if sequence < MAX_SEQUENCE:
+            return StreamId(milliseconds, sequence + 1)
+        return StreamId(milliseconds + 1, 0) if milliseconds < MAX_SEQUENCE else None
+    if sequence:
+        return StreamId(milliseconds, sequence - 1)
+    return StreamId(milliseconds - 1, MAX_SEQUENCE) if milliseconds else None

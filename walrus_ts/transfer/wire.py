@@ -1,0 +1,182 @@
+"""Bytes out, bytes in, on a connection of redis-py's.
+
+redis-py opens, secures and authenticates the connection; what goes over it here is written and read as it is.
+"""
+
+from __future__ import annotations
+
+import builtins
+import secrets
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ConnectionError,  # redis-py's own, which its users catch
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TimeoutError,  # likewise
+)
+
+from walrus_ts.columnar import resp
+from walrus_ts.columnar.commands import bulk, command
+from walrus_ts.columnar.replies import SLACK
+
+if TYPE_CHECKING:
+    from redis import ConnectionPool
+
+LOST = (ConnectionError, TimeoutError)
+REFUSED_LOGIN = (AuthenticationError, AuthorizationError)  # redis-py derives them from ConnectionError
+_FIRST_BUFFER = 1 << 16
+
+_ERRORS: dict[str, type[Exception]] = {
+    "LOADING": BusyLoadingError,
+    "NOPERM": NoPermissionError,
+    "OOM": OutOfMemoryError,
+    "READONLY": ReadOnlyError,
+}
+
+
+class Wire:
+    """A connection borrowed from a pool; a context manager that gives it back.
+
+    Each request ends with an ECHO of random bytes, and its reply is whole when it ends in them: nothing has to be
+    parsed to know that. One request is under way at a time.
+
+    Parameters
+    ----------
+    pool : redis.ConnectionPool
+        Its connections speak RESP2 and do not decode.
+    """
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._connection: Any = None
+        self._end, self._lines = b"", 0
+        self._expected = _FIRST_BUFFER
+
+    def __enter__(self) -> Self:
+        self._connection = self._pool.get_connection()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        connection, self._connection = self._connection, None
+        if kind is not None or self.busy:  # a reply may still be on its way
+            connection.disconnect()
+        self._end = b""
+        self._pool.release(connection)
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether a reply is on its way."""
+        return bool(self._end)
+
+    def exchange(self, *buffers: bytes | memoryview) -> memoryview:
+        """Send commands, and wait for all that they are answered with (`receive`)."""
+        self.send(buffers)
+        return self.receive()
+
+    def ask(self, *commands: bytes) -> list[Any]:
+        """Send commands, and read their replies as objects; an error reply is an `ErrorReply`."""
+        return resp.parse(self.exchange(*commands)[:-SLACK])
+
+    def wait(self, blocking: bytes, block_ms: int) -> memoryview:
+        """Send a command that the server may keep waiting for `block_ms`, and wait for its reply (`receive`)."""
+        connection = self._connection
+        timeout = connection.socket_timeout
+        if timeout is not None:
+            connection._sock.settimeout(timeout + block_ms / 1_000)
+        reply = self.exchange(blocking)
+        connection._sock.settimeout(timeout)
+        return reply
+
+    def send(
+        self, buffers: Sequence[bytes | memoryview], opened: Sequence[bytes | memoryview] = (), lines: int = 0
+    ) -> None:
+        """Send commands.
+
+        Parameters
+        ----------
+        buffers : sequence of bytes-like
+        opened : sequence of bytes-like
+            A transaction that they leave open: its commands are answered by a line each.
+        lines : int
+            How many commands `opened` has.
+        """
+        token = secrets.token_hex(16).encode()
+        self._end, self._lines = bulk(token), lines
+        self._connection.send_packed_command([*buffers, command(b"ECHO", token), *opened], check_health=False)
+
+    def receive(self) -> memoryview:
+        """Wait for all that the commands sent are answered with.
+
+        Returns
+        -------
+        reply : memoryview
+            The replies, and `SLACK` bytes that are none of them.
+
+        Raises
+        ------
+        redis.exceptions.ConnectionError, redis.exceptions.TimeoutError
+            The connection is lost; the reply with it.
+        """
+        return self.receive_opened()[0]
+
+    def receive_opened(self) -> tuple[memoryview, bytes]:
+        """Wait as `receive` does; return the lines that an open transaction is answered with, too."""
+        end = self._end
+        buffer = np.empty(self._expected, np.uint8)
+        filled, stop = 0, -1
+        while stop < 0 or bytes(buffer[stop:filled]).count(b"\n") < self._lines:
+            if filled == len(buffer):
+                buffer = np.concatenate((buffer, np.empty(len(buffer), np.uint8)))
+            filled += self._receive_into(memoryview(buffer.data)[filled:])
+            if stop < 0:
+                stop = self._find_end(buffer, filled)
+        self._end = b""
+        self._expected = max(_FIRST_BUFFER, filled + filled // 8)
+        return memoryview(buffer.data)[: stop - len(end) + SLACK], bytes(buffer[stop:filled])
+
+    def _find_end(self, buffer: np.ndarray[Any, Any], filled: int) -> int:
+        """Return the position behind the end mark, -1 where it has not come."""
+        end = self._end
+        if not self._lines:  # nothing comes behind it
+            return filled if bytes(buffer[max(0, filled - len(end)) : filled]) == end else -1
+        at = bytes(buffer[:filled]).rfind(end)
+        return at if at < 0 else at + len(end)
+
+    def _receive_into(self, view: memoryview) -> int:
+        try:
+            received: int = self._connection._sock.recv_into(view)
+        except builtins.TimeoutError as error:
+            raise TimeoutError("timed out while a reply was on its way") from error
+        except (OSError, AttributeError) as error:  # no socket: it was closed under us
+            raise ConnectionError(f"the connection was lost while a reply was on its way: {error}") from error
+        if received == 0:
+            raise ConnectionError("the server closed the connection while a reply was on its way")
+        return received
+
+
+def to_exception(reply: resp.ErrorReply) -> Exception:
+    """Turn an error reply into redis-py's exception for it."""
+    code, _, rest = reply.message.partition(" ")
+    return _ERRORS[code](rest) if code in _ERRORS else ResponseError(reply.message.removeprefix("ERR "))
+
+
+def refuse_error(reply: memoryview) -> None:
+    """Raise a reply, with the slack behind it, where it is an error."""
+    if reply[:1].tobytes() == b"-":
+        check(resp.parse(reply[:-SLACK])[0])
+
+
+def check(reply: Any) -> Any:
+    """Return a reply, or raise it where it is an error."""
+    if isinstance(reply, resp.ErrorReply):
+        raise to_exception(reply)
+    return reply
