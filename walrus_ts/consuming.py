@@ -254,13 +254,12 @@ class Tables:
     def part(self, key: bytes, rows: Rows) -> Part:
         """Make a frame of rows."""
         label, source = self._sources[key]
-        ids = [id_.decode() for id_ in rows.ids.to_pylist()]
-        return Part(label, key, to_pandas(rows, source.zone), ids)
+        return Part(label, key, to_pandas(rows, source.zone), rows.id_texts())
 
     def _decoder(self, key: bytes) -> Decoder:
         if key not in self._decoders:
             source = self._sources[key][1]
-            self._decoders[key] = Decoder(source, source.look()[1])
+            self._decoders[key] = Decoder(source, source.look()[1], ids=True)
         return self._decoders[key]
 
 

@@ -17,7 +17,7 @@ from walrus_ts.columnar import commands, text
 from walrus_ts.columnar.replies import Entries
 from walrus_ts.columnar.schema import Column, Label, Records, Schema, same_label
 from walrus_ts.errors import DataError, SchemaError, UsageError
-from walrus_ts.ids import TimeAxis, from_ids
+from walrus_ts.ids import Ids, TimeAxis, from_ids
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages
 from walrus_ts.transfer.wire import Wire
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Errors = Literal["raise", "coerce"]
 STREAM_ID = "stream_id"
 _NO_RECORD = Schema((), unit="ms")
-_TEXT_MAX = 2**31 - 1  # bytes that one Arrow string array holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +92,23 @@ class Rows:
     ----------
     schema : Schema
         Of `arrays`: the columns that were asked for, then fields that the record does not know.
-    arrays : list of Array, shape (k,), each (n,)
+    arrays : list of ChunkedArray, shape (k,), each (n,)
     ticks : int64 array, shape (n,)
         The index, in the schema's unit, UTC.
-    ids : BinaryArray, shape (n,)
+    ids : uint64 array, shape (n, 2), optional
+        Milliseconds and sequences, where they were asked for.
     """
 
     schema: Schema
-    arrays: list[pa.Array]
+    arrays: list[pa.ChunkedArray]
     ticks: np.ndarray[Any, Any]
-    ids: pa.Array
+    ids: Ids | None
+
+    def id_texts(self) -> list[str]:
+        """Return the ids as Redis writes them."""
+        assert self.ids is not None  # the caller has asked for them
+        texts = commands.id_texts(self.ids[:, 0], self.ids[:, 1]).cast(pa.string())
+        return list(texts.to_pylist())
 
 
 class Decoder:
@@ -117,16 +123,25 @@ class Decoder:
         Only these, in this order.
     errors : {"raise", "coerce"}
         What happens to a value that its column's type does not have: `DataError`, or null.
+    ids : bool
+        Keep the ids.
     """
 
     def __init__(
-        self, source: Source, schema: Schema | None, columns: Sequence[Label] | None = None, errors: Errors = "raise"
+        self,
+        source: Source,
+        schema: Schema | None,
+        columns: Sequence[Label] | None = None,
+        errors: Errors = "raise",
+        *,
+        ids: bool = False,
     ) -> None:
         if errors not in ("raise", "coerce"):
             raise UsageError(f"errors is 'raise' or 'coerce'; found {errors!r}", errors=errors)
         self.source = source
         self.known = schema or _NO_RECORD
         self.errors = errors
+        self.ids = ids
         self._all = columns is None
         if columns is None:
             self.schema = self.known
@@ -164,15 +179,17 @@ class Decoder:
         """
         schema = self._with_extras(entries)
         ticks = from_ids(entries.milliseconds, entries.sequence, schema.unit, self.source.where)
-        ids = commands.id_texts(entries.milliseconds, entries.sequence)
         missing = pa.nulls(len(entries), pa.binary())
-        arrays = [self._decode(entries.columns.get(column.field, missing), column, ids) for column in schema.columns]
-        return Rows(schema, arrays, ticks, ids)
+        arrays = [
+            self._decode(entries.columns.get(column.field, missing), column, entries) for column in schema.columns
+        ]
+        ids = np.column_stack((entries.milliseconds, entries.sequence)) if self.ids else None
+        return Rows(schema, [pa.chunked_array([array]) for array in arrays], ticks, ids)
 
     def empty(self) -> Rows:
         """Return no rows, of the right columns."""
-        arrays = [pa.array([], column.type) for column in self.schema.columns]
-        return Rows(self.schema, arrays, np.zeros(0, np.int64), pa.array([], pa.binary()))
+        arrays = [pa.chunked_array([], column.type) for column in self.schema.columns]
+        return Rows(self.schema, arrays, np.zeros(0, np.int64), np.zeros((0, 2), np.uint64) if self.ids else None)
 
     def _with_extras(self, entries: Entries) -> Schema:
         if not self._all:
@@ -187,29 +204,29 @@ class Decoder:
         labels = None if self.known.columns else self.known.labels
         return replace(self.schema, columns=(*self.schema.columns, *extras), labels=labels)
 
-    def _decode(self, values: pa.Array, column: Column, ids: pa.Array) -> pa.Array:
+    def _decode(self, values: pa.Array, column: Column, entries: Entries) -> pa.Array:
         try:
             array = text.decode(values, column.type)
         except pa.ArrowInvalid as error:
             if self.errors == "coerce":
                 return text.coerce(values, column.type)
             row = text.first_bad(values, column.type)
-            raise self._bad_value(column, ids[row].as_py(), values[row].as_py()) from error
+            raise self._bad_value(column, entries.id_at(row), values[row].as_py()) from error
         if not column.nullable and array.null_count and self.errors == "raise":
             row = array.is_null().index(True).as_py()
-            raise self._bad_value(column, ids[row].as_py(), None)
+            raise self._bad_value(column, entries.id_at(row), None)
         return array
 
-    def _bad_value(self, column: Column, id_: bytes, value: bytes | None) -> DataError:
+    def _bad_value(self, column: Column, id_: str, value: bytes | None) -> DataError:
         found = "no value" if value is None else repr(value[:80])
         cure = "`errors='coerce'` makes a null of it"
         if value is None:
             cure += "; so does a dtype that has nulls (`declare`)"
         return DataError(
-            f"column {column.label!r} of {self.source.where} holds {column.type}, and the entry {id_.decode()} has "
+            f"column {column.label!r} of {self.source.where} holds {column.type}, and the entry {id_} has "
             f"{found} there. {cure}.",
             key=self.source.records.key,
-            id=id_.decode(),
+            id=id_,
             column=column.label,
             value=value,
         )
@@ -227,40 +244,40 @@ def _is_filler(field: bytes, values: pa.Array) -> bool:
 def combine(pieces: Iterable[Rows], empty: Rows) -> Rows:
     """Join rows that follow each other; columns that not all of them have come last, null where they are missing."""
     parts = list(pieces) or [empty]
-    columns: dict[bytes, Column] = {}
-    for part in parts:
-        columns.update({column.field: column for column in part.schema.columns if column.field not in columns})
-    arrays = [_join([_column_of(part, column) for part in parts], column) for column in columns.values()]
+    if len(parts) == 1:
+        return parts[0]
     widest = max((part.schema for part in parts), key=lambda schema: len(schema.columns))
-    schema = replace(widest, columns=tuple(columns.values()))
-    return Rows(schema, arrays, np.concatenate([p.ticks for p in parts]), pa.concat_arrays([p.ids for p in parts]))
+    columns = {column.field: column for part in parts for column in part.schema.columns}
+    return Rows(
+        replace(widest, columns=tuple(columns.values())),
+        [_join([_column_of(part, column) for part in parts]) for column in columns.values()],
+        np.concatenate([part.ticks for part in parts]),
+        None if parts[0].ids is None else np.concatenate([part.ids for part in parts if part.ids is not None]),
+    )
 
 
-def _column_of(rows: Rows, column: Column) -> pa.Array:
+def _column_of(rows: Rows, column: Column) -> pa.ChunkedArray:
     for array, own in zip(rows.arrays, rows.schema.columns, strict=True):
         if own.field == column.field:
             return array
-    return pa.nulls(len(rows.ticks), column.type)
+    return pa.chunked_array([pa.nulls(len(rows.ticks), column.type)])
 
 
-def _join(arrays: list[pa.Array], column: Column) -> pa.Array:
-    if sum(array.nbytes for array in arrays) > _TEXT_MAX and column.type in (pa.string(), pa.binary()):
-        large = pa.large_string() if column.type == pa.string() else pa.large_binary()
-        arrays = [array.cast(large) for array in arrays]
-    return pa.concat_arrays(arrays)
+def _join(arrays: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    return pa.chunked_array([chunk for array in arrays for chunk in array.chunks], arrays[0].type)
 
 
 def to_pandas(
     rows: Rows, zone: tzinfo | None, backend: pandas_io.Backend | None = None, *, ids: bool = False
 ) -> pd.DataFrame:
-    """Make a DataFrame of rows; `ids` adds the column `stream_id`."""
+    """Make a DataFrame of rows, which are used up; `ids` adds the column `stream_id`."""
     frame = pandas_io.to_frame(rows.ticks, rows.arrays, rows.schema, backend=backend, zone=zone)
     if ids:
         if STREAM_ID in frame.columns:
             raise UsageError(
                 f"the data have a column {STREAM_ID!r} of their own; leave it out by `columns=`", column=STREAM_ID
             )
-        frame[STREAM_ID] = pd.array(rows.ids.cast(pa.string()).to_pylist(), dtype="str")
+        frame[STREAM_ID] = pd.array(rows.id_texts(), dtype="str")
     return frame
 
 
@@ -330,7 +347,7 @@ class Scan:
         DataError
             A value does not fit its column; names key, id, column and value.
         """
-        return to_pandas(self._read(reverse=reverse), self._source.zone, dtype_backend, ids=ids)
+        return to_pandas(self._read(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
 
     def to_arrow(self) -> pa.Table:
         """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name."""
@@ -368,10 +385,10 @@ class Scan:
 
     # ------------------------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> tuple[Decoder, Range | None]:
+    def _begin(self, *, ids: bool = False) -> tuple[Decoder, Range | None]:
         """Look at the stream: what its columns are, and where the scan ends."""
         state, schema = self._source.look()
-        decoder = Decoder(self._source, schema, self._columns, self._errors)
+        decoder = Decoder(self._source, schema, self._columns, self._errors, ids=ids)
         axis = self._source.axis(schema)
         start, stop = lower_id(self._start, axis), upper_id(self._stop, axis)
         if state is None:
@@ -384,8 +401,8 @@ class Scan:
             for entries in pages(self._source.pool, range_, reverse=reverse):
                 yield decoder.rows(entries)
 
-    def _read(self, *, reverse: bool = False) -> Rows:
-        decoder, range_ = self._begin()
+    def _read(self, *, ids: bool, reverse: bool) -> Rows:
+        decoder, range_ = self._begin(ids=ids)
         rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
         return _reversed(rows) if reverse else rows
 
@@ -449,15 +466,12 @@ def _labels(columns: Any) -> list[Label]:
 
 
 def _slice(rows: Rows, start: int, stop: int | None) -> Rows:
-    length = (len(rows.ticks) if stop is None else stop) - start
-    return Rows(
-        rows.schema,
-        [array.slice(start, length) for array in rows.arrays],
-        rows.ticks[start : start + length],
-        rows.ids.slice(start, length),
-    )
+    chosen = slice(start, stop)
+    arrays = [array[chosen] for array in rows.arrays]
+    return Rows(rows.schema, arrays, rows.ticks[chosen], None if rows.ids is None else rows.ids[chosen])
 
 
 def _reversed(rows: Rows) -> Rows:
-    backward = pa.array(np.arange(len(rows.ticks) - 1, -1, -1))
-    return Rows(rows.schema, [a.take(backward) for a in rows.arrays], rows.ticks[::-1].copy(), rows.ids.take(backward))
+    order = np.arange(len(rows.ticks))[::-1]
+    arrays = [array.take(pa.array(order)) for array in rows.arrays]
+    return Rows(rows.schema, arrays, rows.ticks[order], None if rows.ids is None else rows.ids[order])

@@ -143,7 +143,8 @@ def to_ids(times: pa.TimestampArray, after: StreamId | None = None) -> tuple[Ids
 
 def _counter_after(after: StreamId | None, milliseconds: int, sequence: int, *, coarse: bool) -> int:
     """Return the counter that the first row gets, given the id that the stream ends with."""
-    if after is None or after.milliseconds != milliseconds:
+    after = after or StreamId(0, 0)  # which a stream without entries ends with, and which no entry can have
+    if after.milliseconds != milliseconds:
         return 0
     if coarse:  # the sequence of another program's entries is a mere counter
         return after.sequence + 1

@@ -14,7 +14,7 @@ Each column's dtype has a description in JSON, from which the same dtype is made
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Literal, cast
@@ -44,6 +44,7 @@ _OBJECTS: dict[str, pa.DataType | None] = {  # what pandas' infer_dtype says, an
     "date": pa.date32(),
     "time": pa.time64("us"),
     "decimal": None,  # of the precision that the values have
+    "nested": None,  # of the types within
     "empty": pa.null(),
 }
 _MISSING = {"None": None, "nan": float("nan"), "NA": pd.NA}
@@ -282,6 +283,8 @@ def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
     absent = np.asarray(pd.isna(values), bool)
     missing = _missing_kind(values[absent], label)
     kind = pd.api.types.infer_dtype(values[~absent], skipna=False)
+    if kind == "mixed" and isinstance(values[~absent][0], (list, dict)):
+        kind = "nested"
     if kind not in _OBJECTS:
         raise _no_object(series, label, kind, absent)
     type_ = _OBJECTS[kind]
@@ -293,8 +296,9 @@ def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
         raise UsageError(
             f"column {label!r} holds objects ({kind}) that Arrow does not take: {error}", column=label
         ) from error
+    text.check_type(array.type, label)
     for row, (value, back) in enumerate(zip(values, array.to_pylist(), strict=True)):
-        if not absent[row] and (type(value) is not type(back) or value != back):
+        if not absent[row] and not _same_object(value, back):
             raise UsageError(
                 f"column {label!r} has an object that would come back changed at row {row}: {value!r} of type "
                 f"{type(value).__name__} as {back!r}. Convert the column to one type (`.astype(...)`).",
@@ -302,6 +306,17 @@ def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
                 row=row,
             )
     return array, ["object", missing]
+
+
+def _same_object(one: Any, other: Any) -> bool:
+    """Compare objects, and their types, and those of what is within them; nan is nan."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_same_object, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same_object(one[key], other[key]) for key in one)
+    return bool(one == other or (one != one and other != other))  # noqa: PLR0124  only nan is not itself
 
 
 def _without(values: Objects, absent: npt.NDArray[np.bool_]) -> Objects:
@@ -395,7 +410,7 @@ def _time_column(table: pa.Table, time: Label | None) -> str:
 
 def to_frame(
     ticks: Objects,
-    arrays: Sequence[pa.Array],
+    arrays: list[pa.ChunkedArray],
     schema: Schema,
     *,
     backend: Backend | None,
@@ -407,7 +422,8 @@ def to_frame(
     ----------
     ticks : int64 array, shape (n,)
         The index, in ticks of the schema's unit since 1970, UTC.
-    arrays : sequence of Array, shape (k,), each (n,)
+    arrays : list of ChunkedArray, shape (k,), each (n,)
+        Emptied as the columns are converted.
     schema : Schema
         Of these columns.
     backend : {"numpy_nullable", "pyarrow"}, optional
@@ -416,10 +432,10 @@ def to_frame(
         The index comes back in it, whichever zone is on record.
     """
     index = to_index(ticks, schema, zone)
-    values = {
-        position: _values(array, column, backend)
-        for position, (array, column) in enumerate(zip(arrays, schema.columns, strict=True))
-    }
+    values = {}
+    for position, column in enumerate(schema.columns):
+        values[position] = _values(arrays[position], column, backend)
+        arrays[position] = None  # of a long frame, no column is held twice for longer than it takes to convert it
     for position, array in values.items():
         if isinstance(array, np.ndarray) and array.dtype == object:  # pandas 3 would make `str` of it
             values[position] = pd.Series(array, index=index, dtype=object)
@@ -436,7 +452,7 @@ def to_index(ticks: Objects, schema: Schema, zone: tzinfo | None) -> pd.Datetime
     return index.tz_localize("UTC").tz_convert(zone or schema.zone)
 
 
-def _values(array: pa.Array, column: Column, backend: Backend | None) -> Any:
+def _values(array: pa.ChunkedArray, column: Column, backend: Backend | None) -> Any:
     description = column.dtype
     if backend is not None:
         return _backend_values(array, backend)
@@ -454,32 +470,38 @@ def _values(array: pa.Array, column: Column, backend: Backend | None) -> Any:
     return _category_values(array, rest[0], column)
 
 
-def _plain_values(array: pa.Array, name: str) -> Any:
+def _plain_values(array: pa.ChunkedArray, name: str) -> Any:
     dtype = pd.api.types.pandas_dtype(name)
     if isinstance(dtype, np.dtype):
         if dtype.kind in "iub":
             if array.null_count:  # rows of another program that do without the field
                 return _default_values(array)
-            return np.asarray(array).astype(dtype, copy=False)
+            return _writable(array).astype(dtype, copy=False)
         if dtype.kind == "f":
-            return array.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
+            return _writable(array).astype(dtype, copy=False)
         return _ticks(array).view(dtype)
     if isinstance(dtype, pd.DatetimeTZDtype):
         return pd.DatetimeIndex(_ticks(array).view(f"M8[{dtype.unit}]"), tz="UTC").tz_convert(dtype.tz).array
     return _from_arrow_array(dtype, array)
 
 
-def _from_arrow_array(dtype: Any, array: pa.Array) -> Any:
+def _from_arrow_array(dtype: Any, array: pa.ChunkedArray) -> Any:
     """Let pandas' dtype read an Arrow array: the protocol that its stubs do not know."""
     return dtype.__from_arrow__(array)
 
 
-def _ticks(array: pa.Array) -> Objects:
+def _writable(array: pa.ChunkedArray) -> Objects:
+    """Return numbers as numpy has them, nan where they are null, in memory of their own."""
+    values: Objects = array.to_numpy()
+    return values if values.flags.writeable else values.copy()
+
+
+def _ticks(array: pa.ChunkedArray) -> Objects:
     """Return times or durations as integers, NaT where they are null."""
     return np.array(pc.fill_null(array.cast(pa.int64()), np.iinfo(np.int64).min))
 
 
-def _default_values(array: pa.Array) -> Any:
+def _default_values(array: pa.ChunkedArray) -> Any:
     """Choose a dtype that has nulls."""
     type_ = array.type
     if pa.types.is_integer(type_):
@@ -490,13 +512,13 @@ def _default_values(array: pa.Array) -> Any:
     if types.family(type_) == "text":
         return pd.Series(_object_values(array, "None"), dtype="str").array
     if pa.types.is_floating(type_):
-        return array.to_numpy(zero_copy_only=False)
+        return _writable(array)
     if pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
         return array.to_pandas().array
     return _object_values(array, "None")
 
 
-def _backend_values(array: pa.Array, backend: Backend) -> Any:
+def _backend_values(array: pa.ChunkedArray, backend: Backend) -> Any:
     if backend == "pyarrow":
         return _from_arrow_array(pd.ArrowDtype(array.type), array)
     if backend != "numpy_nullable":
@@ -517,17 +539,18 @@ def _string_dtype(storage: str, missing: str) -> Any:
         return make("pyarrow_numpy" if missing == "nan" else storage)
 
 
-def _object_values(array: pa.Array, missing: str) -> Objects:
+def _object_values(array: pa.ChunkedArray, missing: str) -> Objects:
     values = np.empty(len(array), object)
-    values[:] = array.to_numpy(zero_copy_only=False) if types.family(array.type) == "text" else array.to_pylist()
+    values[:] = array.to_numpy() if types.family(array.type) == "text" else array.to_pylist()
     if missing != "None" and array.null_count:
         values[np.asarray(array.is_null())] = _MISSING[missing]
     return values
 
 
-def _category_values(array: pa.Array, facts: Mapping[str, Any], column: Column) -> pd.Categorical:
+def _category_values(array: pa.ChunkedArray, facts: Mapping[str, Any], column: Column) -> pd.Categorical:
     type_ = types.from_json(facts["type"])
-    categories = text.decode(pa.array([value.encode() for value in facts["values"]], pa.binary()), type_)
+    values = [value.encode() for value in facts["values"]]
+    categories = text.decode(pa.array(values, pa.binary()), type_)
     codes = pc.fill_null(pc.index_in(array, value_set=categories), -1)
     unknown = (np.asarray(codes) < 0) & np.asarray(array.is_valid())
     if unknown.any():
@@ -538,7 +561,9 @@ def _category_values(array: pa.Array, facts: Mapping[str, Any], column: Column) 
             column=column.label,
             value=value,
         )
-    index = pd.Index(_values(categories, Column(column.label, column.field, type_, facts["dtype"]), None))
+    index = pd.Index(
+        _values(pa.chunked_array([categories]), Column(column.label, column.field, type_, facts["dtype"]), None)
+    )
     return pd.Categorical.from_codes(np.asarray(codes), categories=index, ordered=facts["ordered"])
 
 

@@ -31,6 +31,8 @@ _HEADERS = [b"$%d\r\n" % n for n in range(_TABLE)]
 _HEADER = np.array([int.from_bytes(h, "little") for h in _HEADERS], np.uint64)
 _HEADER_MASK = np.array([(1 << 8 * len(h)) - 1 for h in _HEADERS], np.uint64)
 _PAIR = np.uint64(int.from_bytes(b"*2", "little"))
+_TO_COUNT = np.uint64(ord("$") ^ ord("*"))  # makes the header of an array of a string's
+_GONE = np.uint64(int.from_bytes(b"*-1\r\n", "little"))
 _LOW_BYTES = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 
 
@@ -59,6 +61,10 @@ class Entries:
 
     def __len__(self) -> int:
         return len(self.milliseconds)
+
+    def id_at(self, row: int) -> str:
+        """Return one id as Redis writes it."""
+        return f"{self.milliseconds[row]}-{self.sequence[row]}"
 
     def id_texts(self) -> list[bytes]:
         """Return the ids as Redis writes them."""
@@ -141,7 +147,8 @@ class EntriesReply:
         return from_objects(self._objects, fields, wanted)
 
     def _read_objects(self, data: memoryview) -> None:
-        (self._objects,) = resp.parse(data[:-SLACK])
+        (entries,) = resp.parse(data[:-SLACK])
+        self._objects = _checked(entries)
 
 
 def parse_streams(data: memoryview, keys: Sequence[bytes]) -> dict[bytes, EntriesReply]:
@@ -159,30 +166,56 @@ def parse_streams(data: memoryview, keys: Sequence[bytes]) -> dict[bytes, Entrie
     ValueError
         The bytes are no reply of this kind.
     """
-    if bytes(data[:3]) == b"*-1":
+    if bytes(data[:-SLACK]) == b"*-1\r\n":
         return {}
-    parts = _split_streams(data, keys)
     try:
+        parts = _split_streams(data, keys)
         return {key: EntriesReply(part, strict=True) for key, part in parts.items()}
     except _IrregularReplyError:
         (reply,) = resp.parse(data[:-SLACK])
-        return {key: EntriesReply.of(entries) for key, entries in reply}
+        if not isinstance(reply, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in reply):
+            raise ValueError("the reply is none of streams and their entries") from None
+        return {key: EntriesReply.of(_checked(entries)) for key, entries in reply}
 
 
 def _split_streams(data: memoryview, keys: Sequence[bytes]) -> dict[bytes, memoryview]:
-    """Cut a reply where the streams' keys stand: a guess, which each part's own counts have to bear out."""
+    """Cut a reply where the streams' keys stand.
+
+    A value may read like the head of a stream, too. So each head has to stand there once, and there have to be as many
+    as the reply has streams: then none of them is a value's.
+    """
     raw = bytes(data)
     starts: dict[bytes, tuple[int, int]] = {}
-    at = raw.index(b"\r\n") + 2
     for key in keys:
         head = b"*2\r\n$%d\r\n%b\r\n" % (len(key), key)
-        found = raw.find(head, at)
+        found = raw.find(head)
         if found >= 0:
             starts[key] = (found, found + len(head))
-            at = found + len(head)
+            if raw.find(head, found + 1) >= 0:
+                raise _IrregularReplyError
+    if raw[: raw.index(b"\r\n")] != b"*%d" % len(starts):
+        raise _IrregularReplyError
     begins = [begin for _, begin in starts.values()]
     ends = [*(head for head, _ in starts.values()), len(data) - SLACK][1:]
     return {key: data[begin : end + SLACK] for key, begin, end in zip(starts, begins, ends, strict=True)}
+
+
+def _checked(entries: Any) -> list[Any]:
+    """Return parsed entries, ``[id, [field, value, ...]]`` each.
+
+    Raises
+    ------
+    ValueError
+        They are none.
+    """
+    if not isinstance(entries, list) or not all(isinstance(entry, list) and len(entry) == 2 for entry in entries):
+        raise ValueError("the reply is no list of entries")
+    for id_, fields in entries:
+        if not isinstance(id_, bytes) or not (fields is None or isinstance(fields, list) and len(fields) % 2 == 0):
+            raise ValueError(f"the reply has an entry that is none: {id_!r}")
+        if fields is not None and not all(isinstance(part, bytes) for part in fields):
+            raise ValueError(f"the reply has an entry with something else than text in it: {id_!r}")
+    return entries
 
 
 def from_objects(
@@ -248,7 +281,7 @@ class _Lines:
 
     def _first_count(self) -> int:
         line = bytes(self.data[: int(self.ends[0])])
-        if line[:1] != b"*" or not line[1:].isdigit():
+        if line[:1] != b"*" or not line[1:].isdigit() or (line == b"*0" and len(self.ends) > 1):
             raise _IrregularReplyError
         return int(line[1:])
 
@@ -270,7 +303,17 @@ class _Lines:
             raise _IrregularReplyError
         if following[-1] != len(self.ends):
             raise _IrregularReplyError
+        self._check_counts(heads + 3, (following - heads - 4) // 2)
         return np.asarray(heads)
+
+    def _check_counts(self, line: Positions, count: Positions) -> None:
+        """Hold the lines that count fields and values against what they were read as."""
+        if (count % 2).any() or count.max() >= _TABLE:
+            raise _IrregularReplyError
+        words = self.words[self.starts[line]]
+        right = words & _HEADER_MASK[count] == _HEADER[count] ^ _TO_COUNT
+        if not right.all() and not (right | (words & _LOW_BYTES[5] == _GONE)).all():
+            raise _IrregularReplyError
 
     def _next_heads(self, heads: Positions) -> Positions:
         """Return the line behind each entry, by the count that the entry begins with; ``*-1`` has no fields."""
@@ -345,10 +388,15 @@ class _Lines:
             texts = [bytes(self.data[a:b]) for a, b in zip(start, end, strict=True)]
             ids = [StreamId.parse(text) for text in texts]
             return (np.array([i.milliseconds for i in ids], np.uint64), np.array([i.sequence for i in ids], np.uint64))
+        if (self.bytes[[start + 1, dash + 2]] == ord("x")).any():  # Arrow reads 0x1f as a number, too
+            raise _IrregularReplyError
         milliseconds = self._views(start, dash - start)
-        if (end - dash == 2).all():
-            return _numbers(milliseconds), (self.bytes[dash + 1] - ord("0")).astype(np.uint64)
-        return _numbers(milliseconds), _numbers(self._views(dash + 1, end - dash - 1))
+        if not (end - dash == 2).all():
+            return _numbers(milliseconds), _numbers(self._views(dash + 1, end - dash - 1))
+        digit = self.bytes[dash + 1] - ord("0")
+        if digit.max() > 9:
+            raise _IrregularReplyError
+        return _numbers(milliseconds), digit.astype(np.uint64)
 
     def _column(self, lines: Positions) -> pa.Array:
         missing = lines < 0

@@ -5,6 +5,7 @@ hiredis does it where it is installed; the parser below is for where it is not.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,10 @@ try:
     import hiredis
 except ImportError:  # a platform without its wheels
     hiredis = None
+
+
+_END = b"+no reply of a server's\r\n"
+_NUMBER = re.compile(rb"-?\d{1,19}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +51,23 @@ def parse(data: bytes | bytearray | memoryview) -> list[Any]:
 def _parse_hiredis(data: bytes | bytearray | memoryview) -> list[Any]:
     reader = hiredis.Reader(replyError=ErrorReply, protocolError=ValueError, errors="replace")
     reader.feed(bytes(data))
+    reader.feed(_END)  # `has_data` knows nothing of a reply that was read in part
     replies = []
     while (reply := reader.gets()) is not False:
         replies.append(reply)
-    if reader.has_data():
+    if not replies or replies.pop() != _END[1:-2]:
         raise ValueError("the buffer ends within a reply")
     return replies
 
 
 def _parse_all(data: bytes) -> list[Any]:
     replies, at = [], 0
-    while at < len(data):
-        reply, at = _parse_one(data, at)
-        replies.append(reply)
+    try:
+        while at < len(data):
+            reply, at = _parse_one(data, at)
+            replies.append(reply)
+    except RecursionError as error:
+        raise ValueError("the reply has arrays within arrays without an end") from error
     return replies
 
 
@@ -71,17 +80,19 @@ def _parse_one(data: bytes, at: int) -> tuple[Any, int]:
         return line, at
     if kind == b"-":
         return ErrorReply(line.decode(errors="replace")), at
+    if kind not in (b":", b"$", b"*") or not _NUMBER.fullmatch(line):
+        raise ValueError(f"no RESP2 reply begins with {kind + line[:20]!r}")
     number = int(line)
     if kind == b":":
         return number, at
-    if number < 0 and kind in b"$*":
+    if number < 0:
+        if number < -1:
+            raise ValueError(f"a length of {number}")
         return None, at
     if kind == b"$":
         if data[at + number : at + number + 2] != b"\r\n":
             raise ValueError("the buffer ends within a reply")
         return data[at : at + number], at + number + 2
-    if kind != b"*":
-        raise ValueError(f"no RESP2 reply begins with {kind!r}")
     items = []
     for _ in range(number):
         item, at = _parse_one(data, at)

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from walrus_ts.columnar import nested
 from walrus_ts.errors import UsageError
 
 Cast = Callable[[pa.Array], pa.Array]
@@ -28,6 +29,8 @@ def check_type(type_: pa.DataType, column: object) -> None:
     """
     value_type = type_.value_type if pa.types.is_dictionary(type_) else type_
     if _is_plain(value_type) or _is_text(value_type) or value_type.id in _ENCODERS:
+        return
+    if nested.is_nested(value_type) and nested.has_json(value_type):
         return
     raise UsageError(
         f"column {column!r} is of the Arrow type {type_}, which has no text form here. Convert it before, to numbers, "
@@ -77,6 +80,8 @@ def encode(array: pa.Array) -> pa.Array:
     """
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if nested.is_nested(array.type):
+        return nested.encode(array)
     encoder = _ENCODERS.get(array.type.id)
     if encoder is not None:
         array = encoder(array)
@@ -104,6 +109,8 @@ def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
     pyarrow.ArrowInvalid
         A text does not stand for a value of the type; `first_bad` finds it.
     """
+    if nested.is_nested(type_):
+        return nested.decode(text, type_)
     decoder = _DECODERS.get(type_.id)
     if decoder is not None:
         return decoder(text.cast(pa.string()), type_)

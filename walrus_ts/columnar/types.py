@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from walrus_ts.columnar import nested
 from walrus_ts.errors import DataError
 
 _SIMPLE: dict[str, pa.DataType] = {
@@ -50,6 +51,14 @@ def to_json(type_: pa.DataType) -> Any:
         return ["binary", type_.byte_width]
     if pa.types.is_dictionary(type_):
         return ["dictionary", to_json(type_.index_type), to_json(type_.value_type), type_.ordered]
+    if pa.types.is_struct(type_):
+        return ["struct", *(_field_to_json(type_.field(at)) for at in range(type_.num_fields))]
+    if pa.types.is_map(type_):
+        return ["map", _field_to_json(type_.key_field), _field_to_json(type_.item_field)]
+    if pa.types.is_fixed_size_list(type_):
+        return ["list", _field_to_json(type_.value_field), type_.list_size]
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return ["list" if pa.types.is_list(type_) else "large_list", _field_to_json(type_.value_field)]
     raise TypeError(f"the Arrow type {type_} has no description")  # text.check_type refuses it before
 
 
@@ -70,6 +79,19 @@ def from_json(description: Any) -> pa.DataType:
         raise DataError(f"the schema record has an unknown type: {description!r}", type=description) from error
 
 
+def _field_to_json(field: pa.Field) -> list[Any]:
+    return [field.name, to_json(field.type), field.nullable]
+
+
+def _field(description: list[Any]) -> pa.Field:
+    name, type_, nullable = description
+    return pa.field(name, from_json(type_), nullable)
+
+
+def _list(item: list[Any], size: int = -1) -> pa.DataType:
+    return pa.list_(_field(item), size)
+
+
 def _time(unit: str) -> pa.DataType:
     return pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
 
@@ -86,6 +108,10 @@ _MAKERS: dict[str, Any] = {
     "decimal256": pa.decimal256,
     "binary": pa.binary,
     "dictionary": _dictionary,
+    "list": _list,
+    "large_list": lambda item: pa.large_list(_field(item)),
+    "struct": lambda *fields: pa.struct([_field(field) for field in fields]),
+    "map": lambda key, item: pa.map_(_field(key), _field(item)),
 }
 
 
@@ -99,6 +125,8 @@ def family(type_: pa.DataType) -> str:
         return "text"
     if pa.types.is_timestamp(type_):
         return "naive timestamp" if type_.tz is None else "zoned timestamp"
+    if nested.is_nested(type_):
+        return "nested"
     for name in ("decimal", "duration", "boolean", "date", "time", "null"):
         if getattr(pa.types, f"is_{name}")(type_):
             return name

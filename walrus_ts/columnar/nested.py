@@ -1,0 +1,147 @@
+"""Lists, structs and maps <-> JSON.
+
+Within JSON a value is a number, text, true or false where JSON has it so; times and decimals are text, as they are in
+fields of their own, and durations and times of day integers in their unit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+
+def is_nested(type_: pa.DataType) -> bool:
+    """Tell whether a type is a list, a struct or a map."""
+    return bool(
+        pa.types.is_list(type_)
+        or pa.types.is_large_list(type_)
+        or pa.types.is_fixed_size_list(type_)
+        or pa.types.is_struct(type_)
+        or pa.types.is_map(type_)
+    )
+
+
+def has_json(type_: pa.DataType) -> bool:
+    """Tell whether the values of a type can be written as JSON: bytes cannot."""
+    if is_nested(type_):
+        return all(has_json(field.type) for field in _children(type_))
+    if pa.types.is_dictionary(type_):
+        return has_json(type_.value_type)
+    try:
+        pa.array([], type_).cast(_utc(type_)).cast(_plain(type_))
+    except pa.ArrowException:
+        return False
+    return not (pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_))
+
+
+def encode(array: pa.Array) -> pa.Array:
+    """Write each value as JSON.
+
+    Parameters
+    ----------
+    array : Array, shape (n,)
+        Of a nested type for which `has_json` holds.
+
+    Returns
+    -------
+    text : BinaryArray, shape (n,)
+    """
+    values = array.cast(_map(array.type, _utc)).cast(_map(array.type, _plain)).to_pylist()
+    texts = (
+        None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":")) for value in values
+    )
+    return pa.array([None if text is None else text.encode() for text in texts], pa.binary())
+
+
+def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Read each text, JSON, as a value of a nested type.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        A text is no JSON, or its value is none of the type.
+    """
+    plain = _map(type_, _plain)
+    try:
+        values = [None if value is None else _pairs(json.loads(value), plain) for value in text.to_pylist()]
+        return _cast(pa.array(values, plain), type_)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, pa.ArrowException) as error:
+        raise pa.ArrowInvalid(f"no JSON of {type_}: {error}") from error
+
+
+def _cast(array: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Cast what is within an array; Arrow's own cast stumbles over what lies beneath a null struct."""
+    if not is_nested(type_):
+        return array.cast(_utc(type_)).cast(type_)
+    mask = array.is_null()
+    if pa.types.is_struct(type_):
+        fields = _children(type_)
+        if not fields:
+            return array
+        parts = [_cast(part, field.type) for part, field in zip(array.flatten(), fields, strict=True)]
+        return pa.StructArray.from_arrays(parts, fields=fields, mask=mask)
+    if pa.types.is_map(type_):
+        keys, items = _cast(array.keys, type_.key_type), _cast(array.items, type_.item_type)
+        return pa.MapArray.from_arrays(array.offsets, keys, items, type_, mask=mask)
+    values = _cast(array.values, type_.value_type)
+    if pa.types.is_fixed_size_list(type_):
+        return pa.FixedSizeListArray.from_arrays(values, type=type_, mask=mask)
+    kind = pa.LargeListArray if pa.types.is_large_list(type_) else pa.ListArray
+    return kind.from_arrays(array.offsets, values, type=type_, mask=mask)
+
+
+def _pairs(value: Any, type_: pa.DataType) -> Any:
+    """Make tuples of the pairs that JSON has as lists: Arrow takes maps so."""
+    if value is None:
+        return None
+    if pa.types.is_map(type_):
+        return [(_pairs(key, type_.key_type), _pairs(item, type_.item_type)) for key, item in value]
+    if pa.types.is_struct(type_):
+        return {field.name: _pairs(value[field.name], field.type) for field in _children(type_)}
+    if is_nested(type_):
+        return [_pairs(item, type_.value_type) for item in value]
+    return value
+
+
+def _children(type_: pa.DataType) -> list[pa.Field]:
+    if pa.types.is_map(type_):
+        return [type_.key_field, type_.item_field]
+    if pa.types.is_struct(type_):
+        return [type_.field(at) for at in range(type_.num_fields)]
+    return [type_.value_field]
+
+
+def _map(type_: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """Replace the types at the ends of a nested type."""
+    if not is_nested(type_):
+        return leaf(type_)
+    children = [field.with_type(_map(field.type, leaf)) for field in _children(type_)]
+    if pa.types.is_map(type_):
+        return pa.map_(*children)
+    if pa.types.is_struct(type_):
+        return pa.struct(children)
+    if pa.types.is_large_list(type_):
+        return pa.large_list(children[0])
+    return pa.list_(children[0], type_.list_size if pa.types.is_fixed_size_list(type_) else -1)
+
+
+def _utc(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(type_):
+        return type_.value_type
+    return pa.timestamp(type_.unit, "UTC") if pa.types.is_timestamp(type_) and type_.tz else type_
+
+
+def _plain(type_: pa.DataType) -> pa.DataType:
+    """Return the type that a value has in JSON."""
+    if pa.types.is_dictionary(type_):
+        return _plain(type_.value_type)
+    if pa.types.is_timestamp(type_) or pa.types.is_date(type_) or pa.types.is_decimal(type_):
+        return pa.string()
+    if pa.types.is_duration(type_) or pa.types.is_time64(type_):
+        return pa.int64()
+    if pa.types.is_time32(type_):
+        return pa.int32()
+    return pa.float32() if pa.types.is_float16(type_) else type_
