@@ -1,0 +1,176 @@
+"""A column of a frame -> Arrow, and the description of its dtype; refuses what would not come back as it is."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from walrus_ts.columnar import text, types
+from walrus_ts.columnar.schema import Label
+from walrus_ts.errors import UsageError
+from walrus_ts.pandas_io.index import index_facts
+from walrus_ts.pandas_io.restore import MISSING, Objects
+
+_MASKED = (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
+_OBJECTS: dict[str, pa.DataType | None] = {  # what pandas' infer_dtype says, and the Arrow type of it
+    "string": pa.string(),
+    "bytes": pa.binary(),
+    "boolean": pa.bool_(),
+    "integer": pa.int64(),
+    "date": pa.date32(),
+    "time": pa.time64("us"),
+    "decimal": None,  # of the precision that the values have
+    "nested": None,  # of the types within
+    "empty": pa.null(),
+}
+
+
+def to_array(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, bool]:
+    """Return a column as Arrow has it, its dtype's description, and whether the dtype has nulls."""
+    dtype, values = series.dtype, series.array
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _categorical(series, label)
+    if dtype.kind == "O" and isinstance(dtype, np.dtype):
+        array, description = _objects(series, label)
+        return array, description, True
+    if isinstance(dtype, pd.StringDtype):
+        missing = "NA" if dtype.na_value is pd.NA else "nan"
+        return _text_array(values, label), ["string", dtype.storage, missing], True
+    if isinstance(dtype, pd.ArrowDtype):
+        array = combined(pa.array(values))
+        text.check_type(array.type, label)
+        return array, ["arrow"], True
+    if isinstance(values, _MASKED):
+        return pa.array(values), dtype.name, True
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        index_facts(pd.DatetimeIndex([], dtype=dtype))
+        return combined(pa.array(series)), str(dtype), True
+    if isinstance(dtype, np.dtype) and dtype.kind in "iufbmM" and dtype.itemsize <= 8:
+        return combined(pa.array(series, from_pandas=True)), dtype.name, dtype.kind in "fmM"
+    raise UsageError(
+        f"column {label!r} is of dtype {dtype}, which cannot be stored. Convert it to numbers, text or times: "
+        f"`frame[{label!r}].astype(...)`.",
+        column=label,
+        dtype=str(dtype),
+    )
+
+
+def combined(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Make one array of chunks."""
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _text_array(values: Any, label: Label) -> pa.Array:
+    try:
+        return combined(pa.array(values, type=pa.string(), from_pandas=True))
+    except UnicodeEncodeError as error:
+        row = next(i for i, v in enumerate(values) if isinstance(v, str) and not _is_unicode(v))
+        raise UsageError(
+            f"column {label!r} has text that is no valid Unicode at row {row}: {values[row]!r}. Mend it: "
+            "`.str.encode('utf-8', 'replace').str.decode('utf-8')`.",
+            column=label,
+            row=row,
+        ) from error
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _categorical(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, bool]:
+    categorical = cast(pd.Categorical, series.array)
+    index = categorical.categories
+    categories, description, _ = to_array(pd.Series(index), label)
+    codes = categorical.codes.astype(np.int32)
+    array = categories.take(pa.array(codes, mask=codes < 0))
+    texts = [value.decode() for value in text.encode(categories).to_pylist()]
+    facts = {
+        "ordered": categorical.ordered,
+        "values": texts,
+        "type": types.to_json(categories.type),
+        "dtype": description,
+    }
+    return array, ["category", facts], True
+
+
+def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
+    """Convert a column of Python objects, and refuse it where they would not come back as they are."""
+    values = series.to_numpy(dtype=object)
+    absent = np.asarray(pd.isna(values), bool)
+    missing = _missing_kind(values[absent], label)
+    kind = pd.api.types.infer_dtype(values[~absent], skipna=False)
+    if kind == "mixed" and isinstance(values[~absent][0], (list, dict)):
+        kind = "nested"
+    if kind not in _OBJECTS:
+        raise _no_object(series, label, kind, absent)
+    type_ = _OBJECTS[kind]
+    if kind == "string":
+        return _text_array(_without(values, absent), label), ["object", missing]
+    try:
+        array = combined(pa.array(_without(values, absent), type=type_))
+    except (pa.ArrowException, OverflowError) as error:
+        raise UsageError(
+            f"column {label!r} holds objects ({kind}) that Arrow does not take: {error}", column=label
+        ) from error
+    text.check_type(array.type, label)
+    for row, (value, back) in enumerate(zip(values, array.to_pylist(), strict=True)):
+        if not absent[row] and not _same_object(value, back):
+            raise UsageError(
+                f"column {label!r} has an object that would come back changed at row {row}: {value!r} of type "
+                f"{type(value).__name__} as {back!r}. Convert the column to one type (`.astype(...)`).",
+                column=label,
+                row=row,
+            )
+    return array, ["object", missing]
+
+
+def _same_object(one: Any, other: Any) -> bool:
+    """Compare objects, and their types, and those of what is within them; nan is nan."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_same_object, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same_object(one[key], other[key]) for key in one)
+    return bool(one == other or (one != one and other != other))  # noqa: PLR0124  only nan is not itself
+
+
+def _without(values: Objects, absent: npt.NDArray[np.bool_]) -> Objects:
+    """Return objects with None where they are absent."""
+    cleared = values.copy()
+    cleared[absent] = None
+    return cleared
+
+
+def _missing_kind(missing: Objects, label: Label) -> str:
+    kinds = {
+        "None" if v is None else "NA" if v is pd.NA else "nan" if isinstance(v, float) else repr(v) for v in missing
+    }
+    if len(kinds) > 1 or not kinds <= set(MISSING):
+        raise UsageError(
+            f"column {label!r} holds different kinds of missing values: {', '.join(sorted(kinds))}. Make them one: "
+            f"`frame[{label!r}].where(frame[{label!r}].notna(), None)`.",
+            column=label,
+        )
+    return kinds.pop() if kinds else "None"
+
+
+def _no_object(series: pd.Series[Any], label: Label, kind: str, absent: Objects) -> UsageError:
+    values = series.to_numpy(dtype=object)
+    first = type(values[~absent][0])
+    others = (row for row in range(len(values)) if not absent[row] and type(values[row]) is not first)
+    row = next(others, int(np.argmin(absent)))
+    return UsageError(
+        f"column {label!r} holds objects of the kind {kind!r}, which cannot be stored: {values[row]!r} of type "
+        f"{type(values[row]).__name__} at row {row}. Convert it: `.astype(str)`, `pd.to_datetime`, `pd.to_numeric`.",
+        column=label,
+        row=row,
+    )

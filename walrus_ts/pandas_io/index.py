@@ -1,0 +1,119 @@
+"""A frame's DatetimeIndex <-> times in Arrow, and what the record keeps of it."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from walrus_ts.columnar.schema import Label, Schema
+from walrus_ts.errors import UsageError
+from walrus_ts.ids import COUNTERS, TICKS, Unit, parse_zone
+
+_YEAR_10000 = 253_402_300_800  # seconds since 1970
+
+
+def checked_index(index: pd.Index, zone: tzinfo | None) -> pd.DatetimeIndex:
+    """Check an index, and localise a naive one to the series' zone."""
+    if not isinstance(index, pd.DatetimeIndex):
+        raise UsageError(
+            f"the index of the frame has to be a DatetimeIndex; found {type(index).__name__} of {index.dtype}. Make "
+            "one with `frame.index = pd.to_datetime(frame.index)`, or name a column: `append(frame, time='...')`.",
+            dtype=str(index.dtype),
+        )
+    if index.hasnans:
+        row = int(np.argmax(index.isna()))
+        raise UsageError(
+            f"the index has no time (NaT) at row {row}: drop such rows (`frame[frame.index.notna()]`)",
+            row=row,
+        )
+    if not index.is_monotonic_increasing:
+        ticks = index.asi8
+        row = int(np.argmax(ticks[1:] < ticks[:-1])) + 1
+        raise UsageError(
+            f"the index is out of order: row {row}, {index[row]}, is older than row {row - 1}, {index[row - 1]}. Sort "
+            "it: `frame.sort_index(kind='stable')`.",
+            row=row,
+        )
+    if zone is not None and index.tz is None:
+        index = _localised(index, zone)
+    _check_range(index)
+    return index
+
+
+def _localised(index: pd.DatetimeIndex, zone: tzinfo) -> pd.DatetimeIndex:
+    try:
+        localised = index.tz_localize(zone)
+    except ValueError as error:  # pandas' own message names the time
+        raise UsageError(
+            f"the naive index cannot be localised to the series' zone {zone}: {error}. Say what is meant: "
+            f"`frame.index = frame.index.tz_localize('{zone}', ambiguous=..., nonexistent=...)`.",
+            tz=zone,
+        ) from error
+    if not localised.is_monotonic_increasing:  # pragma: no cover  ambiguous times are an error before
+        raise UsageError(f"the index is out of order once it is localised to {zone}", tz=zone)
+    return localised
+
+
+def _check_range(index: pd.DatetimeIndex) -> None:
+    ticks = index.asi8
+    if not len(ticks):
+        return
+    if ticks[0] < 0:
+        raise UsageError(f"row 0 is of {index[0]}, before 1970: it has no stream id", row=0)
+    behind = ticks >= min(_YEAR_10000 * TICKS[_unit(index)], 2**63 - 1)
+    if behind[-1]:
+        row = int(np.argmax(behind))
+        raise UsageError(f"row {row} lies behind the year 9999: it has no stream id", row=row)
+    if len(ticks) > COUNTERS:
+        crowded = ticks[COUNTERS:] == ticks[:-COUNTERS]
+        if crowded.any():
+            row = int(np.argmax(crowded))
+            raise UsageError(
+                f"more than 2**20 rows share the timestamp {index[row]} (row {row + COUNTERS} is the first too many). "
+                "Give the frame a finer index, or spread the rows over several streams.",
+                row=row + COUNTERS,
+            )
+
+
+def _unit(index: pd.DatetimeIndex) -> Unit:
+    return index.unit
+
+
+def index_facts(index: pd.DatetimeIndex) -> tuple[Unit, str | None, Label]:
+    """Return the unit, zone and name of an index.
+
+    Raises
+    ------
+    UsageError
+        Its zone has no name that it can be made from again, or an offset with seconds.
+    """
+    zone = None if index.tz is None else str(index.tz)
+    if zone is not None:
+        try:
+            same = pd.DatetimeTZDtype(index.unit, zone).tz
+        except Exception as error:
+            raise UsageError(
+                f"the zone of the index, {index.tz!r}, has no name that it can be made from again. Convert it: "
+                "`frame.tz_convert('Europe/Berlin')`, for example.",
+                tz=index.tz,
+            ) from error
+        parse_zone(same)
+    return _unit(index), zone, index.name
+
+
+def to_times(index: pd.DatetimeIndex) -> pa.TimestampArray:
+    """Return an index as Arrow has it: naive, or UTC without saying so."""
+    return pa.array(index.asi8).view(pa.timestamp(index.unit))
+
+
+def to_index(ticks: npt.NDArray[Any], schema: Schema, zone: tzinfo | None) -> pd.DatetimeIndex:
+    """Make the index."""
+    index = pd.DatetimeIndex(ticks.view(f"M8[{schema.unit}]"), name=schema.name)
+    if schema.zone is None:
+        return index
+    return index.tz_localize("UTC").tz_convert(zone or schema.zone)

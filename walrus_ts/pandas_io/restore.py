@@ -1,0 +1,144 @@
+"""Arrow -> a column of a frame, of the dtype that its description names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from walrus_ts.columnar import text, types
+from walrus_ts.columnar.schema import Column
+from walrus_ts.errors import DataError, UsageError
+
+Backend = Literal["numpy_nullable", "pyarrow"]
+Objects = npt.NDArray[Any]
+
+MISSING = {"None": None, "nan": float("nan"), "NA": pd.NA}
+
+
+def to_values(array: pa.ChunkedArray, column: Column, backend: Backend | None) -> Any:
+    """Make what pandas takes for a column: an array of its own memory, or an extension array.
+
+    Parameters
+    ----------
+    array : ChunkedArray, shape (n,)
+    column : Column
+    backend : {"numpy_nullable", "pyarrow"}, optional
+        In place of the dtype that is on record.
+    """
+    description = column.dtype
+    if backend is not None:
+        return _backend_values(array, backend)
+    if description is None:
+        return _default_values(array)
+    if isinstance(description, str):
+        return _plain_values(array, description)
+    kind, *rest = description
+    if kind == "arrow":
+        return _from_arrow_array(pd.ArrowDtype(array.type), array)
+    if kind == "string":
+        return _from_arrow_array(_string_dtype(*rest), array.cast(pa.large_string()))
+    if kind == "object":
+        return _object_values(array, *rest)
+    return _category_values(array, rest[0], column)
+
+
+def _plain_values(array: pa.ChunkedArray, name: str) -> Any:
+    dtype = pd.api.types.pandas_dtype(name)
+    if isinstance(dtype, np.dtype):
+        if dtype.kind in "iub":
+            if array.null_count:  # rows of another program that do without the field
+                return _default_values(array)
+            return _writable(array).astype(dtype, copy=False)
+        if dtype.kind == "f":
+            return _writable(array).astype(dtype, copy=False)
+        return _ticks(array).view(dtype)
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return pd.DatetimeIndex(_ticks(array).view(f"M8[{dtype.unit}]"), tz="UTC").tz_convert(dtype.tz).array
+    return _from_arrow_array(dtype, array)
+
+
+def _from_arrow_array(dtype: Any, array: pa.ChunkedArray) -> Any:
+    """Let pandas' dtype read an Arrow array: the protocol that its stubs do not know."""
+    return dtype.__from_arrow__(array)
+
+
+def _writable(array: pa.ChunkedArray) -> Objects:
+    """Return numbers as numpy has them, nan where they are null, in memory of their own."""
+    values: Objects = array.to_numpy()
+    return values if values.flags.writeable else values.copy()
+
+
+def _ticks(array: pa.ChunkedArray) -> Objects:
+    """Return times or durations as integers, NaT where they are null."""
+    return np.array(pc.fill_null(array.cast(pa.int64()), np.iinfo(np.int64).min))
+
+
+def _default_values(array: pa.ChunkedArray) -> Any:
+    """Choose a dtype that has nulls."""
+    type_ = array.type
+    if pa.types.is_integer(type_):
+        name = str(type_).replace("int", "Int").replace("uI", "UI")
+        return _from_arrow_array(pd.api.types.pandas_dtype(name), array)
+    if pa.types.is_boolean(type_):
+        return _from_arrow_array(pd.BooleanDtype(), array)
+    if types.family(type_) == "text":
+        return pd.Series(_object_values(array, "None"), dtype="str").array
+    if pa.types.is_floating(type_):
+        return _writable(array)
+    if pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
+        return array.to_pandas().array
+    return _object_values(array, "None")
+
+
+def _backend_values(array: pa.ChunkedArray, backend: Backend) -> Any:
+    if backend == "pyarrow":
+        return _from_arrow_array(pd.ArrowDtype(array.type), array)
+    if backend != "numpy_nullable":
+        raise UsageError(f"dtype_backend is 'numpy_nullable' or 'pyarrow'; found {backend!r}", dtype_backend=backend)
+    if types.family(array.type) == "text":
+        return _from_arrow_array(pd.StringDtype(), array.cast(pa.large_string()))
+    if pa.types.is_floating(array.type):
+        name = "Float32" if array.type.bit_width <= 32 else "Float64"
+        return _from_arrow_array(pd.api.types.pandas_dtype(name), array.cast(name.lower()))
+    return _default_values(array)
+
+
+def _string_dtype(storage: str, missing: str) -> Any:
+    make: Any = pd.StringDtype
+    try:
+        return make(storage, na_value=MISSING[missing])
+    except TypeError:  # pandas 2.2 has no na_value
+        return make("pyarrow_numpy" if missing == "nan" else storage)
+
+
+def _object_values(array: pa.ChunkedArray, missing: str) -> Objects:
+    values = np.empty(len(array), object)
+    values[:] = array.to_numpy() if types.family(array.type) == "text" else array.to_pylist()
+    if missing != "None" and array.null_count:
+        values[np.asarray(array.is_null())] = MISSING[missing]
+    return values
+
+
+def _category_values(array: pa.ChunkedArray, facts: Mapping[str, Any], column: Column) -> pd.Categorical:
+    type_ = types.from_json(facts["type"])
+    values = [value.encode() for value in facts["values"]]
+    categories = text.decode(pa.array(values, pa.binary()), type_)
+    codes = pc.fill_null(pc.index_in(array, value_set=categories), -1)
+    unknown = (np.asarray(codes) < 0) & np.asarray(array.is_valid())
+    if unknown.any():
+        value = array[int(np.argmax(unknown))].as_py()
+        raise DataError(
+            f"column {column.label!r} holds the value {value!r}, which is none of its categories (another program "
+            "wrote it). `declare` the column as text.",
+            column=column.label,
+            value=value,
+        )
+    own = Column(column.label, column.field, type_, facts["dtype"])
+    index = pd.Index(to_values(pa.chunked_array([categories]), own, None))
+    return pd.Categorical.from_codes(np.asarray(codes), categories=index, ordered=facts["ordered"])

@@ -1,0 +1,200 @@
+"""What `append` takes -> Arrow and a schema, and back to a DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from walrus_ts.columnar import text
+from walrus_ts.columnar.schema import Column, Label, Schema, fields_for
+from walrus_ts.errors import UsageError
+from walrus_ts.ids import TICKS, Unit, parse_zone
+from walrus_ts.pandas_io.dump import combined, to_array
+from walrus_ts.pandas_io.index import checked_index, index_facts, to_index, to_times
+from walrus_ts.pandas_io.labels import describe_labels, restore_labels
+from walrus_ts.pandas_io.restore import Backend, Objects, to_values
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A frame as Arrow has it.
+
+    Attributes
+    ----------
+    schema : Schema
+    arrays : list of Array, shape (k,), each (n,)
+        The columns.
+    times : TimestampArray, shape (n,)
+        The index: naive, or UTC without saying so.
+    """
+
+    schema: Schema
+    arrays: list[pa.Array]
+    times: pa.TimestampArray
+
+
+def to_table(data: Any, *, time: Label | None, zone: tzinfo | None) -> Table:
+    """Convert what `append` takes.
+
+    Parameters
+    ----------
+    data : DataFrame, Series, pyarrow Table or RecordBatch, polars DataFrame, or anything with ``__arrow_c_stream__``
+    time : label, optional
+        The column of times; without it the DatetimeIndex, or the only timestamp column of Arrow data.
+    zone : tzinfo, optional
+        In which naive times are.
+
+    Raises
+    ------
+    UsageError
+        The data cannot be stored as they are; names the row or the column, and the cure.
+    """
+    if isinstance(data, pd.Series):
+        data = data.to_frame() if data.name is not None else data.to_frame(name="value")
+    if isinstance(data, pd.DataFrame):
+        return _from_frame(data, time, zone)
+    return _from_arrow(_arrow_table(data), time, zone)
+
+
+def _from_frame(frame: pd.DataFrame, time: Label | None, zone: tzinfo | None) -> Table:
+    if time is not None:
+        frame = _set_index(frame, time)
+    index = checked_index(frame.index, zone)
+    labels = frame.columns.tolist()
+    fields = fields_for(labels)
+    columns, arrays = [], []
+    for position, (label, field) in enumerate(zip(labels, fields, strict=True)):
+        array, dtype, nullable = to_array(frame.iloc[:, position], label)
+        columns.append(Column(label, field, array.type, dtype, nullable))
+        arrays.append(array)
+    schema = Schema(tuple(columns), *index_facts(index), describe_labels(frame.columns))
+    return Table(schema, arrays, to_times(index))
+
+
+def _set_index(frame: pd.DataFrame, time: Label) -> pd.DataFrame:
+    if time not in frame.columns:
+        known = ", ".join(map(repr, frame.columns))
+        raise UsageError(f"time={time!r}: the frame has no such column; it has {known}", column=time)
+    return frame.set_index(time)
+
+
+def _arrow_table(data: Any) -> pa.Table:
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if isinstance(data, pa.Table):
+        return data
+    if hasattr(data, "__arrow_c_stream__"):
+        return pa.table(data)
+    raise UsageError(
+        "expected a DataFrame, a Series, a pyarrow Table or RecordBatch, a polars DataFrame or something with "
+        f"`__arrow_c_stream__`; found {type(data).__name__}",
+        type=type(data),
+    )
+
+
+def _from_arrow(table: pa.Table, time: Label | None, zone: tzinfo | None) -> Table:
+    time = _time_column(table, time)
+    clock = table.column(time)
+    index = checked_index(pd.DatetimeIndex(clock.to_pandas(), name=time), zone)
+    # Arrow's own unit: pandas has them all, but `to_pandas` may choose another.
+    index = index.as_unit(clock.type.unit)
+    rest = table.drop_columns([time])
+    fields = fields_for(rest.column_names)
+    arrays = [_plain_text(combined(column)) for column in rest.columns]
+    for name, array in zip(rest.column_names, arrays, strict=True):
+        text.check_type(array.type, name)
+    columns = [Column(n, f, a.type, ["arrow"]) for n, f, a in zip(rest.column_names, fields, arrays, strict=True)]
+    return Table(Schema(tuple(columns), *index_facts(index)), arrays, to_times(index))
+
+
+def _plain_text(array: pa.Array) -> pa.Array:
+    """Cast polars' views to what pandas has: one text type."""
+    if pa.types.is_string_view(array.type):
+        return array.cast(pa.string())
+    return array.cast(pa.binary()) if pa.types.is_binary_view(array.type) else array
+
+
+def _time_column(table: pa.Table, time: Label | None) -> str:
+    names = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    if time is not None:
+        if time not in names:
+            raise UsageError(f"time={time!r} is no timestamp column; there are {names}", column=time)
+        return str(time)
+    if len(names) != 1:
+        raise UsageError(
+            f"expected one timestamp column, found {len(names)}: {names}. Name it: `append(..., time='...')`.",
+            columns=names,
+        )
+    return str(names[0])
+
+
+def to_frame(
+    ticks: Objects,
+    arrays: list[pa.ChunkedArray],
+    schema: Schema,
+    *,
+    backend: Backend | None,
+    zone: tzinfo | None,
+) -> pd.DataFrame:
+    """Make the frame that a table of a stream stands for.
+
+    Parameters
+    ----------
+    ticks : int64 array, shape (n,)
+        The index, in ticks of the schema's unit since 1970, UTC.
+    arrays : list of ChunkedArray, shape (k,), each (n,)
+        Emptied as the columns are converted.
+    schema : Schema
+        Of these columns.
+    backend : {"numpy_nullable", "pyarrow"}, optional
+        As pandas' `dtype_backend`; without it the dtypes that went in.
+    zone : tzinfo, optional
+        The index comes back in it, whichever zone is on record.
+    """
+    index = to_index(ticks, schema, zone)
+    values = {}
+    for position, column in enumerate(schema.columns):
+        values[position] = to_values(arrays[position], column, backend)
+        arrays[position] = None  # of a long frame, no column is held twice for longer than it takes to convert it
+    for position, array in values.items():
+        if isinstance(array, np.ndarray) and array.dtype == object:  # pandas 3 would make `str` of it
+            values[position] = pd.Series(array, index=index, dtype=object)
+    frame = pd.DataFrame(values, index=index, copy=False)
+    frame.columns = restore_labels([column.label for column in schema.columns], schema.labels)
+    return frame
+
+
+def declared(columns: Mapping[Label, Any], unit: Unit, zone: tzinfo | str | None) -> Schema:
+    """Make the schema of columns that are named with their dtypes.
+
+    Raises
+    ------
+    UsageError
+        A dtype cannot be stored, or there is no such unit or zone.
+    """
+    if unit not in TICKS:
+        raise UsageError(f"unit is one of {', '.join(TICKS)}; found {unit!r}", unit=unit)
+    made = []
+    for (label, dtype), field in zip(columns.items(), fields_for(list(columns)), strict=True):
+        try:
+            empty = pd.Series([], dtype=dtype)
+        except TypeError as error:
+            raise UsageError(f"column {label!r}: {dtype!r} is no dtype", column=label) from error
+        if empty.dtype == object:
+            made.append(Column(label, field, pa.string(), ["object", "None"]))
+            continue
+        array, description, nullable = to_array(empty, label)
+        made.append(Column(label, field, array.type, description, nullable))
+    parsed = parse_zone(zone)
+    index = (
+        pd.DatetimeIndex([], dtype=f"M8[{unit}]")
+        if parsed is None
+        else pd.DatetimeIndex([], dtype=pd.DatetimeTZDtype(unit, parsed))
+    )
+    return Schema(tuple(made), *index_facts(index)[:2], None, describe_labels(pd.Index(list(columns))))
