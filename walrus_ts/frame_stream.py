@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -17,8 +17,10 @@ from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError
 from walrus_ts.frames import Errors, Scan, Source
 from walrus_ts.ids import Unit
+from walrus_ts.pandas_io.few import Plan
 from walrus_ts.progress import Progress, reporting
 from walrus_ts.transfer import load as loading
+from walrus_ts.transfer.few import MOST_ROWS, append_few
 from walrus_ts.transfer.load import Appended
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, pages
 from walrus_ts.transfer.wire import Wire, check
@@ -31,6 +33,15 @@ if TYPE_CHECKING:
     from walrus_ts.database import Database
 
 
+@dataclass(frozen=True)
+class _Few:
+    """How a few rows are appended at one round trip: while the record is this one."""
+
+    plan: Plan
+    record: bytes
+    added: int
+
+
 class FrameStream:
     """The frames' side of `TimeSeriesStream`: a table whose rows are ordered by time."""
 
@@ -40,6 +51,7 @@ class FrameStream:
     consumer_name: str | bytes
     tz: tzinfo | None
     _named: bool
+    _few: _Few | None = None
 
     @property
     def _records(self) -> Records:
@@ -119,8 +131,35 @@ class FrameStream:
             options["minid"] = lower_id(minid, source.axis(source.look()[1]))
         if isinstance(data, pa.RecordBatchReader):
             return self._append_batches(data, time, evolve, progress, options)
-        table = pandas_io.to_table(data, time=time, zone=self.tz)
-        return self._append_table(table, evolve, progress, options)
+        plain = isinstance(data, pd.DataFrame) and len(data) <= MOST_ROWS and self.tz is None and time is None
+        few = plain and not progress and load is None and maxlen is None and minid is None
+        done = self._append_few(data) if few else None
+        if done is None:
+            table = pandas_io.to_table(data, time=time, zone=self.tz)
+            done = self._append_table(table, evolve, progress, options)
+            if few:
+                self._plan_few(data)
+        return done
+
+    def _append_few(self, frame: pd.DataFrame) -> Appended | None:
+        """Append a few rows at one round trip; None where they have to go the long way."""
+        plan = self._few
+        rows = plan.plan.rows(frame) if plan is not None else None
+        if plan is None or not rows:
+            return None
+        if append_few(self.database.data.connection_pool, self._records, plan.record, plan.added, rows):
+            return Appended(len(rows), 0, rows[0][0].decode(), rows[-1][0].decode())
+        self._few = None
+        return None
+
+    def _plan_few(self, frame: pd.DataFrame) -> None:
+        """Keep how such frames are written, for the next one."""
+        with Wire(self._source.pool) as wire:
+            record = check(wire.ask(command(b"GET", self._records.schema))[0])
+        schema = None if record is None else Schema.from_json(record, self._source.where)
+        if schema is not None and schema.origin is not None:
+            plan = Plan.of(frame, schema)
+            self._few = None if plan is None else _Few(plan, record, schema.origin.added)
 
     def _append_batches(
         self,

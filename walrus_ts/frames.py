@@ -18,7 +18,7 @@ from walrus_ts.columnar.replies import Entries
 from walrus_ts.columnar.schema import Column, Label, Records, Schema, same_label
 from walrus_ts.errors import DataError, SchemaError, UsageError
 from walrus_ts.ids import Ids, TimeAxis, from_ids
-from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages
+from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
 from walrus_ts.transfer.wire import Wire
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Errors = Literal["raise", "coerce"]
 STREAM_ID = "stream_id"
+_FEW = 100  # rows that are read at one round trip
 _NO_RECORD = Schema((), unit="ms")
 
 
@@ -402,9 +403,21 @@ class Scan:
                 yield decoder.rows(entries)
 
     def _read(self, *, ids: bool, reverse: bool) -> Rows:
+        if self._start is None and self._stop is None and self._limit is not None and self._limit <= _FEW:
+            return self._read_few(self._limit, ids=ids, reverse=reverse)
         decoder, range_ = self._begin(ids=ids)
         rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
         return _reversed(rows) if reverse else rows
+
+    def _read_few(self, limit: int, *, ids: bool, reverse: bool) -> Rows:
+        """Read a few rows at one round trip: no bounds have to wait for the record."""
+        reply, schema = read_end(self._source.pool, self._source.records, max(1, limit), reverse=reverse)
+        if schema is not None:
+            self._source.check_zone(schema)
+        decoder = Decoder(self._source, schema, self._columns, self._errors, ids=ids)
+        if not limit or not len(reply):
+            return decoder.empty()
+        return decoder.rows(reply.entries(decoder.fields, decoder.wants))
 
     def _pieces(self, size: int) -> Iterator[Rows]:
         """Read rows in pieces of one size and one schema."""

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from walrus_ts.ids import Ids
 
-EMPTY_ENTRY = b"$0\r\n\r\n$0\r\n\r\n"  # an entry has at least one field: a row with nothing in it is "" = ""
+EMPTY_PAIR = [b"", b""]  # an entry has at least one field: a row with nothing in it is "" = ""
 
 
 def command(*arguments: bytes) -> bytes:
@@ -83,7 +83,8 @@ def xadds(key: bytes, ids: pa.Array, fields: Sequence[bytes], columns: Sequence[
     if gaps or not fields:
         empty = filled == 0
         if empty.any():
-            pieces.append(pc.if_else(pa.array(empty), pa.scalar(EMPTY_ENTRY, pa.binary()), pa.scalar(b"", pa.binary())))
+            filler = pa.scalar(b"".join(map(bulk, EMPTY_PAIR)), pa.binary())
+            pieces.append(pc.if_else(pa.array(empty), filler, pa.scalar(b"", pa.binary())))
         arguments = 3 + 2 * np.maximum(filled, 1)
         pieces[:1] = [b"*", _digits(arguments), b"\r\n" + head]
     else:

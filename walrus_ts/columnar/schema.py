@@ -386,7 +386,10 @@ def fit(
 
 
 def _identity(label: Label) -> tuple[type, Label]:
-    return type(label), label
+    """Give each label a key of its own: 1, True and "1" apart, and one nan like another."""
+    if isinstance(label, tuple):
+        return tuple, tuple(map(_identity, label))
+    return type(label), repr(label) if _is_nan(label) else label
 
 
 def _check_clock(schema: Schema, record: Schema, where: str) -> None:
@@ -504,12 +507,12 @@ def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """Return the type that holds every value of both exactly; None where there is none."""
     if pa.types.is_null(one):
         return other
-    if types.family(one) != types.family(other) or types.family(one) not in ("number", "duration"):
-        return None
-    if pa.types.is_duration(one):
-        return max((one, other), key=lambda t: TICKS[t.unit])
+    if types.family(one) != types.family(other) or types.family(one) != "number":
+        return None  # a duration's unit, too, stays as it is: what is stored is a number of it
     candidates = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()]
     candidates += [pa.float32(), pa.float64()]
+    if pa.types.is_floating(one):  # what is stored is the shortest text in its own width: 0.1 is another float64
+        candidates = [one]
     return next((t for t in candidates if _holds(t, one) and _holds(t, other)), None)
 
 

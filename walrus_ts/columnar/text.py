@@ -164,9 +164,22 @@ def _timestamp_text(array: pa.Array) -> pa.Array:
 
 
 def _timestamp_from(text: pa.Array, type_: pa.DataType) -> pa.Array:
-    if type_.tz is None:
-        return text.cast(type_)
-    return text.cast(pa.timestamp(type_.unit, "UTC")).cast(pa.int64()).cast(type_)
+    parsed = pa.timestamp(type_.unit, None if type_.tz is None else "UTC")
+    try:
+        ticks = text.cast(parsed)
+    except pa.ArrowInvalid:
+        if type_.unit != "ns":
+            raise
+        ticks = _first_second(text, parsed)
+    return ticks if type_.tz is None else ticks.cast(pa.int64()).cast(type_)
+
+
+def _first_second(text: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Read nanoseconds that lie within the first second that they can express: Arrow refuses its beginning."""
+    first = pc.starts_with(text, "1677-09-21T00:12:43")
+    later = pc.if_else(first, pc.binary_replace_slice(text.cast(pa.binary()), 17, 19, b"44").cast(pa.string()), text)
+    shift = pc.if_else(first, pa.scalar(10**9, pa.int64()), pa.scalar(0, pa.int64()))
+    return pc.subtract_checked(later.cast(type_).cast(pa.int64()), shift).cast(type_)
 
 
 def _integer_text(array: pa.Array) -> pa.Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from walrus_ts.columnar.commands import command
@@ -63,14 +64,34 @@ def look(wire: Wire, records: Records) -> tuple[StreamState | None, Schema | Non
     return state, current_schema(state, check(record), records)
 
 
+def read_end(
+    pool: ConnectionPool, records: Records, count: int, *, reverse: bool
+) -> tuple[EntriesReply, Schema | None]:
+    """Read the first entries of a stream, or the last, and its schema, in one round trip; in the order of time."""
+    verb, low, high = (b"XREVRANGE", b"+", b"-") if reverse else (b"XRANGE", b"-", b"+")
+    page = command(verb, records.key, low, high, b"COUNT", b"%d" % count)
+    with Wire(pool) as wire:
+        entries, info, record = wire.ask(
+            page, command(b"XINFO", b"STREAM", records.key), command(b"GET", records.schema)
+        )
+    schema = current_schema(StreamState.of(info), check(record), records)
+    return EntriesReply.of(check(entries)[:: -1 if reverse else 1]), schema
+
+
 def current_schema(state: StreamState | None, record: bytes | None, records: Records) -> Schema | None:
     """Read a schema record, unless it belongs to a stream that is no more."""
     if record is None:
         return None
-    schema = Schema.from_json(record, records.schema.decode(errors="backslashreplace"))
+    schema = _read_record(record, records.schema)
     if schema.origin is None or (state is not None and state.began(schema.origin)):
         return schema
     return None
+
+
+@lru_cache(maxsize=256)
+def _read_record(record: bytes, name: bytes) -> Schema:
+    """Read a record, which is mostly the one that was read before."""
+    return Schema.from_json(record, name.decode(errors="backslashreplace"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,10 @@ class Wire:
         """
         token = secrets.token_hex(16).encode()
         self._end, self._lines = bulk(token), lines
-        self._connection.send_packed_command([*buffers, command(b"ECHO", token), *opened], check_health=False)
+        pieces = [*buffers, command(b"ECHO", token), *opened]
+        if sum(map(len, pieces)) <= _FIRST_BUFFER:  # one system call
+            pieces = [b"".join(pieces)]
+        self._connection.send_packed_command(pieces, check_health=False)
 
     def receive(self) -> memoryview:
         """Wait for all that the commands sent are answered with.
