@@ -7,17 +7,18 @@ whole period, as in pandas.
 from __future__ import annotations
 
 import re
-from calendar import timegm
 from datetime import UTC, timedelta, timezone, tzinfo
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import NS_PER_S, TimeAxis, localize
 
 _ID = re.compile(r"\d{9,}-\d+")
-_OFFSET = re.compile(r":\d\d.*?(?P<zone>[zZ]|[+-]\d\d:?\d\d)$")
+_ZONED = re.compile(r"(?<=\d)[T ]\d\d(?::\d\d[\d:.]*)?\s*(?P<zone>[A-Za-z+-].*)$")
+_OFFSET = re.compile(r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>[01]\d|2[0-3])(?::?(?P<minutes>[0-5]\d))?")
 _STEP_NS = {"D": 86_400 * NS_PER_S, "h": 3_600 * NS_PER_S, "min": 60 * NS_PER_S, "s": NS_PER_S}
 _STEP_NS |= {"ms": 1_000_000, "us": 1_000, "ns": 1}
 
@@ -93,16 +94,29 @@ def _first_ns(period: pd.Period) -> int:
     if step is not None:
         return period.ordinal * step
     month = {"Y": 1, "A": 1, "Q": 3 * period.quarter - 2, "M": period.month}[period.freqstr[0]]
-    return timegm((period.year, month, 1, 0, 0, 0)) * NS_PER_S
+    begin = np.datetime64(12 * (period.year - 1970) + month - 1, "M")  # of the year 10000, too: 9999 ends there
+    return int(begin.astype("M8[s]").astype(np.int64)) * NS_PER_S
 
 
 def _own_zone(string: str) -> tzinfo | None:
-    """Return the zone that a date string ends with; `pandas.Period` takes no notice of it."""
-    match = _OFFSET.search(string.strip())
-    if match is None:
+    """Return the zone that a date string ends with; `pandas.Period` takes no notice of it.
+
+    Raises
+    ------
+    UsageError
+        It is neither ``Z`` nor an offset.
+    """
+    match = _ZONED.search(string.strip())
+    if match is None or match["zone"].upper() in ("AM", "PM"):
         return None
-    text = match["zone"]
-    if text in "zZ":
+    if match["zone"].upper() in ("Z", "UTC", "GMT"):
         return UTC
-    minutes = int(text[1:3]) * 60 + int(text[-2:])
-    return timezone(timedelta(minutes=-minutes if text[0] == "-" else minutes))
+    offset = _OFFSET.fullmatch(match["zone"])
+    if offset is None:
+        raise UsageError(
+            f"the bound {string!r} ends with a zone that is not known: {match['zone']!r}. Write 'Z' or an offset, "
+            "as in '+01:00', or give a `pandas.Timestamp`.",
+            value=string,
+        )
+    minutes = int(offset["hours"]) * 60 + int(offset["minutes"] or 0)
+    return timezone(timedelta(minutes=-minutes if offset["sign"] == "-" else minutes))

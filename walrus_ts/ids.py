@@ -38,7 +38,7 @@ NS_PER_S = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1)
 _LAST_MILLISECOND = 253_402_300_799_999  # 9999-12-31T23:59:59.999, where datetime ends
 _ID = re.compile(rb"(\d+)(?:-(\d+))?")
-_OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d\d):?(\d\d)")
+_OFFSET = re.compile(r"(?:UTC|GMT)?([+-])([01]\d|2[0-3]):?([0-5]\d)")
 
 
 class StreamId(NamedTuple):
