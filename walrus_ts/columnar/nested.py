@@ -37,6 +37,17 @@ def has_json(type_: pa.DataType) -> bool:
     return not (pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_))
 
 
+def leaves(array: pa.Array) -> list[pa.Array]:
+    """Return what is at the ends of a nested array; an array that is not nested itself."""
+    if not is_nested(array.type):
+        return [array]
+    if pa.types.is_map(array.type):
+        parts = [array.keys, array.items]
+    else:
+        parts = array.flatten() if pa.types.is_struct(array.type) else [array.flatten()]
+    return [leaf for part in parts for leaf in leaves(part)]
+
+
 def encode(array: pa.Array) -> pa.Array:
     """Write each value as JSON.
 

@@ -211,7 +211,7 @@ def _checked(entries: Any) -> list[Any]:
     if not isinstance(entries, list) or not all(isinstance(entry, list) and len(entry) == 2 for entry in entries):
         raise ValueError("the reply is no list of entries")
     for id_, fields in entries:
-        if not isinstance(id_, bytes) or not (fields is None or isinstance(fields, list) and len(fields) % 2 == 0):
+        if not isinstance(id_, bytes) or not (fields is None or (isinstance(fields, list) and len(fields) % 2 == 0)):
             raise ValueError(f"the reply has an entry that is none: {id_!r}")
         if fields is not None and not all(isinstance(part, bytes) for part in fields):
             raise ValueError(f"the reply has an entry with something else than text in it: {id_!r}")

@@ -160,10 +160,10 @@ class Schema:
         """Write the record."""
         record = {
             "walrus_ts": VERSION,
-            "index": {"unit": self.unit, "zone": self.zone, "name": _label_to_json(self.name)},
+            "index": {"unit": self.unit, "zone": self.zone, "name": label_to_json(self.name)},
             "columns": [
                 {
-                    "label": _label_to_json(column.label),
+                    "label": label_to_json(column.label),
                     "field": column.field.decode(),
                     "type": types.to_json(column.type),
                     "dtype": column.dtype,
@@ -208,7 +208,7 @@ class Schema:
             raise ValueError(f"unknown unit {index['unit']!r}")
         columns = tuple(
             Column(
-                _label_from_json(column["label"]),
+                label_from_json(column["label"]),
                 column["field"].encode(),
                 types.from_json(column["type"]),
                 column["dtype"],
@@ -222,7 +222,7 @@ class Schema:
             columns,
             index["unit"],
             index["zone"],
-            _label_from_json(index["name"]),
+            label_from_json(index["name"]),
             read["labels"],
             origin and Origin(StreamId.parse(origin["id"]), int(origin["added"])),
         )
@@ -280,13 +280,20 @@ def _free_field(label: Label, used: set[bytes]) -> bytes:
     return name
 
 
-def _label_to_json(label: Label) -> Any:
+def label_to_json(label: Label) -> Any:
+    """Describe a label; `label_from_json` makes it again.
+
+    Raises
+    ------
+    UsageError
+        It is neither text nor a number, nor a tuple of these.
+    """
     if label is None or isinstance(label, (str, bool, int)):
         return label
     if isinstance(label, float):
         return {"float": repr(label)}
     if isinstance(label, tuple):
-        return {"tuple": [_label_to_json(part) for part in label]}
+        return {"tuple": [label_to_json(part) for part in label]}
     raise UsageError(
         f"a column label is text, a number or a tuple of these; found {label!r} of type {type(label).__name__}. Rename "
         "it (`frame.columns = [...]`).",
@@ -294,12 +301,13 @@ def _label_to_json(label: Label) -> Any:
     )
 
 
-def _label_from_json(label: Any) -> Label:
+def label_from_json(label: Any) -> Label:
+    """Return the label that `label_to_json` described."""
     if not isinstance(label, dict):
         return label
     if "float" in label:
         return float(label["float"])
-    return tuple(_label_from_json(part) for part in label["tuple"])
+    return tuple(label_from_json(part) for part in label["tuple"])
 
 
 # A frame against the record ------------------------------------------------------------------------------------------
@@ -531,4 +539,7 @@ def _holds(wide: pa.DataType, narrow: pa.DataType) -> bool:
 
 
 def _wider_dtype(column: Column, given: Column, wider: pa.DataType) -> Any:
-    return given.dtype if wider == given.type and given.nullable == column.nullable else None
+    if wider == given.type and given.nullable == column.nullable:
+        return given.dtype
+    # numpy calls an Arrow double a float64, as the record does.
+    return None if column.nullable or given.nullable else types.to_json(wider)

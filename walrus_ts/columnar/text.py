@@ -1,6 +1,6 @@
 """An Arrow column <-> a column of text, as it is stored in the fields of entries.
 
-`encode` and `decode` are inverses for every type that `check_type` lets pass. Arrow's casts do the work, and they are
+`encode` and `decode` are inverses for every column that `check` lets pass. Arrow's casts do the work, and they are
 exact: a float's text is the shortest that reads back as the same number. Only where a cast exists one way alone is
 there code of ours.
 """
@@ -8,6 +8,7 @@ there code of ours.
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pyarrow as pa
@@ -15,29 +16,62 @@ import pyarrow.compute as pc
 
 from walrus_ts.columnar import nested
 from walrus_ts.errors import UsageError
+from walrus_ts.ids import TICKS
+
+_YEAR_0, _YEAR_10000 = -62_167_219_200, 253_402_300_800  # seconds from 1970
 
 Cast = Callable[[pa.Array], pa.Array]
 
 
-def check_type(type_: pa.DataType, column: object) -> None:
-    """Refuse a column whose Arrow type has no text.
+def check(array: pa.Array, column: object) -> None:
+    """Refuse a column whose values have no text.
 
     Raises
     ------
     UsageError
-        Names the column, its type and the cure.
+        Its Arrow type has none, or a time lies outside the years 0 to 9999, which ISO 8601 writes with four digits.
+        Names the column, the type or the row, and the cure.
     """
+    type_ = array.type
     value_type = type_.value_type if pa.types.is_dictionary(type_) else type_
-    if _is_plain(value_type) or _is_text(value_type) or value_type.id in _ENCODERS:
-        return
-    if nested.is_nested(value_type) and nested.has_json(value_type):
-        return
-    raise UsageError(
-        f"column {column!r} is of the Arrow type {type_}, which has no text form here. Convert it before, to numbers, "
-        "text, times or bytes.",
-        column=column,
-        type=type_,
-    )
+    if not (
+        _is_plain(value_type)
+        or _is_text(value_type)
+        or value_type.id in _ENCODERS
+        or (nested.is_nested(value_type) and nested.has_json(value_type))
+    ):
+        raise UsageError(
+            f"column {column!r} is of the Arrow type {type_}, which has no text form here. Convert it before, to "
+            "numbers, text, times or bytes.",
+            column=column,
+            type=type_,
+        )
+    for leaf in nested.leaves(array.dictionary_decode() if pa.types.is_dictionary(type_) else array):
+        row = _first_unwritable_time(leaf)
+        if row is not None:
+            where = f" at row {row}" if leaf is array else ""
+            raise UsageError(
+                f"column {column!r} has a time{where} whose year has not four digits, as ISO 8601 wants it: "
+                f"{leaf[row].cast(pa.string())}. Make it null, or convert the column to integers.",
+                column=column,
+                row=row if leaf is array else None,
+            )
+
+
+def _first_unwritable_time(array: pa.Array) -> int | None:
+    """Return the position of the first time before the year 0 or after 9999."""
+    if pa.types.is_timestamp(array.type):
+        ticks, factor = array.cast(pa.int64()), Fraction(TICKS[array.type.unit])
+    elif pa.types.is_date32(array.type):
+        ticks, factor = array.cast(pa.int32()).cast(pa.int64()), Fraction(1, 86_400)
+    else:
+        return None
+    if factor == TICKS["ns"]:  # 64 bits of nanoseconds do not reach so far
+        return None
+    low, behind = (pa.scalar(int(second * factor), pa.int64()) for second in (_YEAR_0, _YEAR_10000))
+    outside = pc.or_(pc.less(ticks, low), pc.greater_equal(ticks, behind))
+    row: int = pc.index(outside, True).as_py()
+    return row if row >= 0 else None
 
 
 def _is_plain(type_: pa.DataType) -> bool:
@@ -71,7 +105,7 @@ def encode(array: pa.Array) -> pa.Array:
     Parameters
     ----------
     array : Array, shape (n,)
-        Of a type that `check_type` lets pass.
+        That `check` lets pass.
 
     Returns
     -------

@@ -59,7 +59,7 @@ def to_json(type_: pa.DataType) -> Any:
         return ["list", _field_to_json(type_.value_field), type_.list_size]
     if pa.types.is_list(type_) or pa.types.is_large_list(type_):
         return ["list" if pa.types.is_list(type_) else "large_list", _field_to_json(type_.value_field)]
-    raise TypeError(f"the Arrow type {type_} has no description")  # text.check_type refuses it before
+    raise TypeError(f"the Arrow type {type_} has no description")  # text.check refuses it before
 
 
 def from_json(description: Any) -> pa.DataType:

@@ -41,16 +41,14 @@ def to_array(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, bool]
         missing = "NA" if dtype.na_value is pd.NA else "nan"
         return _text_array(values, label), ["string", dtype.storage, missing], True
     if isinstance(dtype, pd.ArrowDtype):
-        array = combined(pa.array(values))
-        text.check_type(array.type, label)
-        return array, ["arrow"], True
+        return _checked(pa.array(values), label), ["arrow"], True
     if isinstance(values, _MASKED):
         return pa.array(values), dtype.name, True
     if isinstance(dtype, pd.DatetimeTZDtype):
         index_facts(pd.DatetimeIndex([], dtype=dtype))
-        return combined(pa.array(series)), str(dtype), True
+        return _checked(pa.array(series), label), str(dtype), True
     if isinstance(dtype, np.dtype) and dtype.kind in "iufbmM" and dtype.itemsize <= 8:
-        return combined(pa.array(series, from_pandas=True)), dtype.name, dtype.kind in "fmM"
+        return _checked(pa.array(series, from_pandas=True), label), dtype.name, dtype.kind in "fmM"
     raise UsageError(
         f"column {label!r} is of dtype {dtype}, which cannot be stored. Convert it to numbers, text or times: "
         f"`frame[{label!r}].astype(...)`.",
@@ -62,6 +60,12 @@ def to_array(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, bool]
 def combined(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Make one array of chunks."""
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _checked(array: pa.Array | pa.ChunkedArray, label: Label) -> pa.Array:
+    array = combined(array)
+    text.check(array, label)
+    return array
 
 
 def _text_array(values: Any, label: Label) -> pa.Array:
@@ -112,15 +116,15 @@ def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
     if kind not in _OBJECTS:
         raise _no_object(series, label, kind, absent)
     type_ = _OBJECTS[kind]
-    if kind == "string":
+    if kind == "string" and set(map(type, values[~absent])) == {str}:
         return _text_array(_without(values, absent), label), ["object", missing]
     try:
         array = combined(pa.array(_without(values, absent), type=type_))
-    except (pa.ArrowException, OverflowError) as error:
+    except (pa.ArrowException, OverflowError, TypeError) as error:
         raise UsageError(
             f"column {label!r} holds objects ({kind}) that Arrow does not take: {error}", column=label
         ) from error
-    text.check_type(array.type, label)
+    text.check(array, label)
     for row, (value, back) in enumerate(zip(values, array.to_pylist(), strict=True)):
         if not absent[row] and not _same_object(value, back):
             raise UsageError(
@@ -140,6 +144,8 @@ def _same_object(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(_same_object, one, other))
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(_same_object(one[key], other[key]) for key in one)
+    if getattr(one, "fold", 0):  # a time of day that a clock shows the second time
+        return False
     return bool(one == other or (one != one and other != other))  # noqa: PLR0124  only nan is not itself
 
 

@@ -102,6 +102,7 @@ def index_facts(index: pd.DatetimeIndex) -> tuple[Unit, str | None, Label]:
                 "`frame.tz_convert('Europe/Berlin')`, for example.",
                 tz=index.tz,
             ) from error
+        parse_zone(index.tz)
         parse_zone(same)
     return _unit(index), zone, index.name
 

@@ -108,7 +108,7 @@ def _from_arrow(table: pa.Table, time: Label | None, zone: tzinfo | None) -> Tab
     fields = fields_for(rest.column_names)
     arrays = [_plain_text(combined(column)) for column in rest.columns]
     for name, array in zip(rest.column_names, arrays, strict=True):
-        text.check_type(array.type, name)
+        text.check(array, name)
     columns = [Column(n, f, a.type, ["arrow"]) for n, f, a in zip(rest.column_names, fields, arrays, strict=True)]
     return Table(Schema(tuple(columns), *index_facts(index)), arrays, to_times(index))
 
