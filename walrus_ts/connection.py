@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+import selectors
+import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -61,7 +63,10 @@ def send_once(client: redis.Redis, *command: EncodableT, block: int | None = Non
         connection.send_command(*command)
         if block is None:
             return connection.read_response()
-        connection._sock.settimeout(_reply_timeout(connection.socket_timeout, block))
+        timeout = _reply_timeout(connection.socket_timeout, block)
+        connection._sock.settimeout(timeout)
+        if timeout is None:
+            wait_readable(connection._sock)
         reply = connection.read_response()
         connection._sock.settimeout(connection.socket_timeout)
         return reply
@@ -71,6 +76,17 @@ def send_once(client: redis.Redis, *command: EncodableT, block: int | None = Non
         raise
     finally:
         pool.release(connection)
+
+
+def wait_readable(waiting: socket.socket) -> None:
+    """Wait for ever until a socket has something to read; Ctrl-C ends it.
+
+    It does not always end a bare `recv`: a library may have asked the kernel to restart what a signal has interrupted
+    (`signal.siginterrupt`), as polars does when it is first used. No wait of a selector is ever restarted (signal(7)).
+    """
+    with selectors.DefaultSelector() as selector:
+        selector.register(waiting, selectors.EVENT_READ)
+        selector.select()
 
 
 def _reply_timeout(socket_timeout: float | None, block: int) -> float | None:

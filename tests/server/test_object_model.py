@@ -356,10 +356,22 @@ def blocked(watch: Database, name: str) -> list[str]:
     return [c["id"] for c in watch.client_list() if c["name"] == name and "b" in c["flags"]]
 
 
-def test_interrupted_read_takes_nothing(url: str, db: Database, key: Callable[..., str]) -> None:
+@pytest.fixture(params=["as Python has it", "restarting"])
+def interrupting(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let Ctrl-C interrupt system calls, or have the kernel restart them, as polars does when it is first used."""
+    signal.siginterrupt(signal.SIGINT, request.param != "restarting")
+    yield
+    signal.siginterrupt(signal.SIGINT, True)
+
+
+@pytest.mark.usefixtures("interrupting")
+@pytest.mark.parametrize("socket_timeout", [5, None])
+def test_interrupted_read_takes_nothing(
+    url: str, db: Database, key: Callable[..., str], socket_timeout: float | None
+) -> None:
     """Ctrl-C ends a blocking read: what comes later is neither delivered to it, nor to another command."""
     name = f"t-{uuid4().hex[:8]}"
-    group = connect(url, client_name=name).consumer_group("g", [key()])
+    group = connect(url, client_name=name, socket_timeout=socket_timeout).consumer_group("g", [key()])
     group.create()
 
     def interrupt() -> None:

@@ -27,6 +27,7 @@ from redis.exceptions import (
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import bulk, command
 from walrus_ts.columnar.replies import SLACK
+from walrus_ts.connection import wait_readable
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
@@ -92,7 +93,10 @@ class Wire:
         timeout = connection.socket_timeout
         if timeout is not None:
             connection._sock.settimeout(timeout + block_ms / 1_000)
-        reply = self.exchange(blocking)
+        self.send([blocking])
+        if timeout is None:
+            wait_readable(connection._sock)
+        reply = self.receive()
         connection._sock.settimeout(timeout)
         return reply
 
