@@ -208,7 +208,9 @@ class _Load:
         self._stored = self._late = self._chunks = 0
         self._first_id: str | None = None
         self._last_id: str | None = None
+        self._earlier: int | None = None  # rows that earlier calls of this load have stored
         self._sent = False  # a transaction, so that some of the load may be stored
+        self._doubtful: _Chunk | None = None  # one whose EXEC is sent and not answered
 
     def run(self) -> Appended:
         patience, pause, known = time.monotonic() + _PATIENCE_SECONDS, 0.02, 0
@@ -231,11 +233,13 @@ class _Load:
     def _run_on(self, wire: Wire) -> bool:
         """Store what is left, on one connection; False where another writer came in between."""
         try:
-            chunk = self._plan(self._look(wire))
+            view = self._look(wire)
+            self._resolve_doubt(view)
+            chunk = self._plan(view)
             following = chunk and self._plan(chunk.behind)
             queued = False
             while chunk is not None:
-                self._sent = True
+                self._sent, self._doubtful = True, chunk
                 commit = [*([] if queued else chunk.buffers), _EXEC]
                 if following is None:
                     wire.send(commit)
@@ -246,6 +250,7 @@ class _Load:
                 self._settle(wire, chunk, following, queued=queued)
                 chunk, following, queued = following, behind, True
         except _ConflictError:
+            self._doubtful = None
             wire.exchange(_DISCARD, _UNWATCH)
             return False
         except (*LOST, BusyLoadingError):
@@ -295,6 +300,8 @@ class _Load:
         progress = self._progress(view, fitted)
         if progress is None or progress.finished:
             return None
+        if self._earlier is None:
+            self._earlier = progress.stored
         late = self._count_late(view, progress, fitted)
         start = progress.position + late
         times = fitted.times.slice(start, CHUNK_ROWS)
@@ -503,7 +510,14 @@ class _Load:
         extras: list[Any] = reply[chunk.rows :]
         return extras
 
+    def _resolve_doubt(self, view: _View) -> None:
+        """Count the chunk whose answer was lost with a connection, if it is stored: the progress says so."""
+        chunk, self._doubtful = self._doubtful, None
+        if chunk is not None and view.progress == chunk.behind.progress:
+            self._count(chunk)
+
     def _count(self, chunk: _Chunk) -> None:
+        self._doubtful = None
         self._stored += chunk.rows
         self._late += chunk.late
         self._chunks += 1
@@ -525,10 +539,11 @@ class _Load:
             wire.exchange(_DISCARD, _UNWATCH, *drop)
 
     def _stopped(self, error: Exception) -> AppendError:
+        appended = (self._earlier or 0) + self._stored
         return AppendError(
-            f"appending to {self._where} stopped after {self._stored} of {len(self._job.times)} rows: {error}. "
+            f"appending to {self._where} stopped after {appended} of {len(self._job.times)} rows: {error}. "
             f"`append(frame, load={self.name!r})` stores the rest.",
-            appended=self._stored,
+            appended=appended,
             load=self.name,
             key=self._job.records.key,
         )

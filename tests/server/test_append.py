@@ -1,0 +1,648 @@
+"""Appending frames: what is stored, under which ids, and what is refused."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from pandas.testing import assert_frame_equal
+
+import walrus_ts
+from tests.helpers import wait_until
+from walrus_ts import Database, LateRowsError, SchemaError, UsageError
+from walrus_ts.timeseries import TimeSeriesStream
+
+
+@pytest.fixture
+def stream(db: Database, key: Callable[..., str]) -> TimeSeriesStream:
+    """Have a stream without anything in it."""
+    return db.time_series("research", [key()])[key()]
+
+
+def at(*times: str, unit: str = "us", tz: str | None = None, **columns: Any) -> pd.DataFrame:
+    """Make a frame of these times; of one column `x`, counting, where none is given."""
+    return pd.DataFrame(columns or {"x": range(len(times))}, index=pd.DatetimeIndex(times, tz=tz).as_unit(unit))
+
+
+def seconds(rows: int, start: str = "2024-01-01") -> pd.DataFrame:
+    """Make a frame of a row a second."""
+    return pd.DataFrame({"x": range(rows)}, index=pd.date_range(start, periods=rows, freq="s", unit="us"))
+
+
+class TestOrder:
+    def test_what_is_told(self, stream: TimeSeriesStream) -> None:
+        """The result tells rows, and the first and the last id."""
+        done = stream.append(at("2024-01-05 09:30", "2024-01-05 09:31"))
+        assert done == (2, 0, "1704447000000-0", "1704447060000-0")
+
+    def test_nothing(self, stream: TimeSeriesStream) -> None:
+        """A frame without rows has no ids."""
+        assert stream.append(at("2024-01-05").iloc[:0]) == (0, 0, None, None)
+
+    @pytest.mark.parametrize("late", ["raise", "skip"])
+    def test_out_of_order(self, stream: TimeSeriesStream, db: Database, late: Any) -> None:
+        """An index out of order is an error that names the first such row, and the cure works."""
+        frame = at("2024-01-01", "2024-01-03", "2024-01-02", "2024-01-01")
+        with pytest.raises(UsageError, match=r"row 2.*sort_index\(kind='stable'\)") as caught:
+            stream.append(frame, late=late)
+        assert caught.value.row == 2
+        assert not db.exists(stream.key)
+        stream.append(frame.sort_index(kind="stable"))
+        assert stream.frame()["x"].tolist() == [0, 3, 2, 1]
+
+    def test_late_rows(self, stream: TimeSeriesStream) -> None:
+        """Late rows are an error that says how many, the first of them, and what the stream ends with."""
+        stream.append(at("2024-01-02"))
+        with pytest.raises(LateRowsError, match=r"2 rows.*1704153600000-0.*row 0.*late='skip'") as caught:
+            stream.append(at("2024-01-01", "2024-01-01 12:00", "2024-01-03"))
+        assert caught.value.rows == 2
+        assert caught.value.row == 0
+        assert stream.length() == 1
+
+    def test_late_rows_skipped(self, stream: TimeSeriesStream) -> None:
+        """Late rows may be left out; they are counted."""
+        stream.append(at("2024-01-02"))
+        frame = at("2024-01-01", "2024-01-01 12:00", "2024-01-02", "2024-01-03")
+        assert stream.append(frame, late="skip") == (2, 2, "1704153600000-1", "1704240000000-0")
+        assert stream.frame()["x"].tolist() == [0, 2, 3]
+
+    def test_all_rows_late(self, stream: TimeSeriesStream) -> None:
+        """A frame that is late as a whole is skipped as a whole."""
+        stream.append(at("2024-01-02"))
+        assert stream.append(at("2024-01-01"), late="skip") == (0, 1, None, None)
+
+    def test_rows_are_late_even_when_the_newest_were_deleted(self, stream: TimeSeriesStream) -> None:
+        """Deleting the newest rows does not take back the id that the stream ends with."""
+        stream.append(seconds(10))
+        assert stream.delete_range("2024-01-01 00:00:05", None) == 5
+        with pytest.raises(LateRowsError):
+            stream.append(at("2024-01-01 00:00:08"))
+
+    @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+    def test_counters_continue(self, stream: TimeSeriesStream, unit: str) -> None:
+        """Rows of the time at which the stream ends get the next counters."""
+        frame = at("2024-01-01", "2024-01-01", unit=unit)
+        stream.append(frame)
+        done = stream.append(frame)
+        assert (done.first_id, done.last_id) == ("1704067200000-2", "1704067200000-3")
+        assert stream.frame()["x"].tolist() == [0, 1, 0, 1]
+
+    def test_counters_of_a_nanosecond(self, stream: TimeSeriesStream) -> None:
+        """Counters continue within one nanosecond, and begin anew in the next."""
+        index = pd.DatetimeIndex([1_000_007, 1_000_007, 1_000_008])
+        stream.append(pd.DataFrame({"x": [0, 1, 2]}, index=index))
+        done = stream.append(pd.DataFrame({"x": [3, 4]}, index=index[2:].repeat(2)))
+        assert done.first_id == f"1-{(8 << 20) + 1}"
+        assert stream.frame().index.asi8.tolist() == [1_000_007] * 2 + [1_000_008] * 3
+
+    def test_redis_own_ids_continue(self, stream: TimeSeriesStream, db: Database) -> None:
+        """Entries that Redis numbers itself continue the series, and are continued."""
+        stream.append(at("2024-01-01", unit="ms"))
+        db.xadd(stream.key, {"x": 7}, "1704067200000-*")
+        done = stream.append(at("2024-01-01", unit="ms"))
+        assert done.first_id == "1704067200000-2"
+        assert stream.frame()["x"].tolist() == [0, 7, 0]
+
+
+class TestClocks:
+    def test_naive_into_zoned(self, stream: TimeSeriesStream) -> None:
+        """A naive frame does not go into a zoned stream; the cure that the error names works."""
+        stream.append(at("2024-01-01", tz="Europe/Berlin"))
+        late = at("2024-01-02")
+        with pytest.raises(SchemaError, match="tz_localize"):
+            stream.append(late)
+        stream.append(late.tz_localize("Europe/Berlin"))
+        assert str(stream.frame().index[1]) == "2024-01-02 00:00:00+01:00"
+
+    def test_zoned_into_naive(self, stream: TimeSeriesStream) -> None:
+        """A zoned frame does not go into a naive stream; the cure that the error names works."""
+        stream.append(at("2024-01-01"))
+        with pytest.raises(SchemaError, match="tz_convert"):
+            stream.append(at("2024-01-02", tz="Europe/Berlin"))
+        stream.append(at("2024-01-02", tz="Europe/Berlin").tz_convert("UTC").tz_localize(None))
+        assert stream.length() == 2
+
+    def test_another_zone(self, stream: TimeSeriesStream) -> None:
+        """A frame of another zone comes back in the stream's."""
+        stream.append(at("2024-01-01", tz="Europe/Berlin"))
+        stream.append(at("2024-01-02", tz="America/New_York"))
+        assert str(stream.frame().index[1]) == "2024-01-02 06:00:00+01:00"
+
+    def test_localised_to_the_series_zone(self, db: Database, key: Callable[..., str]) -> None:
+        """With a zone of its own, a time series localises naive frames to it."""
+        stream = db.time_series("research", [key()], tz="Europe/Berlin")[key()]
+        stream.append(at("2024-01-01"))
+        assert str(stream.frame().index[0]) == "2024-01-01 00:00:00+01:00"
+        assert stream.schema is not None
+        assert stream.schema.zone == "Europe/Berlin"
+
+    @pytest.mark.parametrize("wall", ["2023-10-29 02:30", "2023-03-26 02:30"])
+    def test_a_wall_clocks_time_twice_or_never(self, db: Database, key: Callable[..., str], wall: str) -> None:
+        """A naive time that the zone has twice or never is an error that names the cure; nothing is written."""
+        stream = db.time_series("research", [key()], tz="Europe/Berlin")[key()]
+        with pytest.raises(UsageError, match=r"ambiguous=.*nonexistent="):
+            stream.append(at(wall))
+        assert not db.exists(key())
+
+    def test_a_series_zone_over_a_naive_stream(self, db: Database, key: Callable[..., str]) -> None:
+        """A zone over a stream whose record is naive is an error that says so."""
+        db.time_series("research", [key()])[key()].append(at("2024-01-01"))
+        stream = db.time_series("research", [key()], tz="Europe/Berlin")[key()]
+        for do in (stream.frame, lambda: stream.append(at("2024-01-02"))):
+            with pytest.raises(SchemaError, match="naive"):
+                do()
+
+
+class TestSchema:
+    def test_columns_in_another_order(self, stream: TimeSeriesStream) -> None:
+        """Columns may come in another order."""
+        stream.append(at("2024-01-01", a=[1], b=["x"]))
+        stream.append(at("2024-01-02", b=["y"], a=[2]))
+        assert_frame_equal(stream.frame(), at("2024-01-01", "2024-01-02", a=[1, 2], b=["x", "y"]))
+
+    def test_a_missing_column_with_nulls(self, stream: TimeSeriesStream) -> None:
+        """A missing column is nulls where its dtype has them."""
+        stream.append(
+            at("2024-01-01", a=[1], f=[1.5], t=["x"], d=[pd.Timestamp("2024")], n=pd.array([1], dtype="Int64"))
+        )
+        stream.append(at("2024-01-02", a=[2]))
+        assert stream.frame().iloc[1, 1:].isna().all()
+        assert stream.frame().dtypes["n"] == "Int64"
+
+    @pytest.mark.parametrize("values", [[1], [True]])
+    def test_a_missing_column_without_nulls(self, stream: TimeSeriesStream, values: Any) -> None:
+        """A missing column of ints or bools is an error, unless the record may be widened."""
+        stream.append(at("2024-01-01", a=[1.5], n=values))
+        with pytest.raises(SchemaError, match=r"'n'.*evolve=True"):
+            stream.append(at("2024-01-02", a=[2.5]))
+        assert stream.length() == 1
+        stream.append(at("2024-01-02", a=[2.5]), evolve=True)
+        assert stream.frame()["n"].tolist() == [values[0], pd.NA]
+        stream.append(at("2024-01-03", a=[2.5]))
+
+    def test_a_new_column(self, stream: TimeSeriesStream) -> None:
+        """A new column is an error that names both cures; both work."""
+        stream.append(at("2024-01-01", a=[1]))
+        frame = at("2024-01-02", a=[2], b=[3])
+        with pytest.raises(SchemaError, match=r"'b'.*evolve=True.*drop") as caught:
+            stream.append(frame)
+        assert caught.value.column == "b"
+        stream.append(frame.drop(columns="b"))
+        stream.append(at("2024-01-03", a=[2], b=[3]), evolve=True)
+        assert stream.frame()["b"].tolist() == [pd.NA, pd.NA, 3]
+        assert stream.frame()["b"].dtype == "Int64"
+        assert stream.frame()["a"].dtype == "int64"
+
+    @pytest.mark.parametrize(
+        ("first", "second", "row"),
+        [
+            (np.array([1], "int64"), np.array([2.0, 2.5]), 1),
+            (np.array([1], "int8"), np.array([127, 128], "int64"), 1),
+            (np.array([1], "int64"), np.array([1, 2**63], "uint64"), 1),
+            (np.array([1.5], "float32"), np.array([0.5, 0.1]), 1),
+            (np.array([1.5], "float64"), np.array([1, 2**53 + 1], "int64"), 1),
+            (np.array([1.5], "float64"), np.array(["1", "n/a"], object), 0),
+            (np.array(["x"], object), np.array([1, 2]), 0),
+            (np.array([True]), np.array([1, 0]), 0),
+            (np.array([1]), np.array([True, False]), 0),
+            (np.array(["2024"], "M8[s]"), np.array(["2024", "2024-01-01T00:00:00.5"], "M8[ms]"), 1),
+            (pd.Categorical(["a"]), np.array(["a", "b"], object), 1),
+        ],
+        ids=repr,
+    )
+    def test_values_that_do_not_fit(self, stream: TimeSeriesStream, first: Any, second: Any, row: int) -> None:
+        """Values that the record's type cannot hold are an error with the column, the first row and its value."""
+        stream.append(at("2024-01-01", x=first))
+        with pytest.raises(SchemaError, match=rf"'x'.*row {row}") as caught:
+            stream.append(at("2024-01-02", "2024-01-03", x=second))
+        assert (caught.value.column, caught.value.row) == ("x", row)
+        assert stream.length() == 1
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (np.array([1], "int64"), np.array([2.0, 3.0])),
+            (np.array([1], "int8"), np.array([2, 3], "uint64")),
+            (np.array([1.5], "float32"), np.array([0.5, 2.0])),
+            (np.array([1.5]), np.array([1, 2**53])),
+            (np.array(["2024"], "M8[s]"), np.array(["2024", "2025"], "M8[ns]")),
+            (pd.Categorical(["a"], categories=["a", "b"]), np.array(["a", "b"], object)),
+            (np.array(["x"], object), pd.array(["a", "b"], dtype="string")),
+            (np.array(["x"], object), pd.Categorical(["a", "b"])),
+            (pd.array([1], dtype="Int64"), np.array([2, 3])),
+        ],
+        ids=repr,
+    )
+    def test_values_that_fit(self, stream: TimeSeriesStream, first: Any, second: Any) -> None:
+        """Values of another dtype are taken where the record's can hold them exactly; it stays as it is."""
+        stream.append(at("2024-01-01", x=first))
+        dtype = stream.frame()["x"].dtype
+        stream.append(at("2024-01-02", "2024-01-03", x=second))
+        found = stream.frame()["x"]
+        assert found.dtype == dtype
+        assert found.tolist()[1:] == list(pd.Series(second).astype(dtype))
+
+    def test_a_null_among_ints(self, stream: TimeSeriesStream) -> None:
+        """A null in a column of ints is an error with its row, unless the record may be widened to nullable ints."""
+        stream.append(at("2024-01-01", x=[2**62 + 1]))
+        frame = at("2024-01-02", "2024-01-03", x=pd.array([1, None], dtype="Int64"))
+        with pytest.raises(SchemaError, match=r"'x'.*row 1.*fillna.*evolve=True"):
+            stream.append(frame)
+        stream.append(frame, evolve=True)
+        assert stream.frame()["x"].dtype == "Int64"
+        assert stream.frame()["x"].tolist() == [2**62 + 1, 1, pd.NA]
+
+    @pytest.mark.parametrize(
+        ("first", "second", "wide"),
+        [
+            (np.array([1], "int8"), np.array([2**40], "int64"), "int64"),
+            (np.array([1], "uint8"), np.array([-1], "int8"), "int16"),
+            (np.array([1], "int32"), np.array([1.5]), "float64"),
+            (pd.array([1], dtype="Int8"), pd.array([300], dtype="Int16"), "Int16"),
+        ],
+        ids=repr,
+    )
+    def test_widened(self, stream: TimeSeriesStream, first: Any, second: Any, wide: str) -> None:
+        """`evolve=True` widens a column to the smallest type that holds the old values and the new."""
+        stream.append(at("2024-01-01", x=first))
+        stream.append(at("2024-01-02", x=second), evolve=True)
+        assert stream.frame()["x"].dtype == wide
+        assert list(stream.frame()["x"]) == [*pd.Series(first).astype(wide), *pd.Series(second).astype(wide)]
+
+    @pytest.mark.parametrize(("first", "second"), [(2**53 + 1, 1.5), (1.5, 2**53 + 1)])
+    def test_never_widened_to_a_float_that_rounds(self, stream: TimeSeriesStream, first: Any, second: Any) -> None:
+        """A record is never widened to a float that would round what is stored."""
+        stream.append(at("2024-01-01", x=[first]))
+        with pytest.raises(SchemaError):
+            stream.append(at("2024-01-02", x=[second]), evolve=True)
+        assert stream.frame()["x"].tolist() == [first]
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (np.array([1], "m8[s]"), np.array([1], "m8[ns]")),
+            (np.array([0.1], "float32"), np.array([0.1])),
+            (np.array([0.1], "float16"), np.array([0.1], "float32")),
+        ],
+        ids=repr,
+    )
+    def test_never_widened_where_the_stored_text_would_change_its_meaning(
+        self, stream: TimeSeriesStream, first: Any, second: Any
+    ) -> None:
+        """A record is never widened to a type in which the text that is stored stands for something else."""
+        stream.append(at("2024-01-01", x=first))
+        with pytest.raises(SchemaError):
+            stream.append(at("2024-01-02", x=second), evolve=True)
+        assert_frame_equal(stream.frame(), at("2024-01-01", x=first))
+
+    def test_categories(self, stream: TimeSeriesStream) -> None:
+        """`evolve=True` adds categories behind those that there are."""
+        stream.append(at("2024-01-01", x=pd.Categorical(["b"], categories=["b", "unused"])))
+        stream.append(at("2024-01-02", x=pd.Categorical(["a"])), evolve=True)
+        assert stream.frame()["x"].cat.categories.tolist() == ["b", "unused", "a"]
+        assert stream.frame()["x"].tolist() == ["b", "a"]
+
+    def test_ordered_categories(self, stream: TimeSeriesStream) -> None:
+        """Ordered categories are not added to: nobody knows where the new one belongs."""
+        stream.append(at("2024-01-01", x=pd.Categorical(["b"], ordered=True)))
+        with pytest.raises(SchemaError, match="ordered"):
+            stream.append(at("2024-01-02", x=pd.Categorical(["a"], ordered=True)), evolve=True)
+
+    def test_a_finer_index(self, stream: TimeSeriesStream) -> None:
+        """A finer index is taken where the unit can express it, else `evolve=True` widens the record."""
+        stream.append(at("2024-01-01", unit="s"))
+        stream.append(at("2024-01-02", unit="ns"))
+        assert stream.frame().index.unit == "s"
+        fine = at("2024-01-03 00:00:00.5", unit="ms")
+        with pytest.raises(SchemaError, match=r"'s'.*row 0.*evolve=True.*floor"):
+            stream.append(fine)
+        stream.append(fine, evolve=True)
+        assert stream.frame().index.unit == "ms"
+        assert stream.frame().index[-1] == fine.index[0]
+
+    def test_the_cure_for_a_finer_index_works(self, stream: TimeSeriesStream) -> None:
+        """Rounding the index as the error says makes it fit."""
+        stream.append(at("2024-01-01", unit="s"))
+        frame = at("2024-01-03 00:00:00.5", unit="ms")
+        frame.index = frame.index.floor("s")
+        stream.append(frame)
+        assert stream.length() == 2
+
+    def test_coarse_counters_and_a_finer_unit(self, stream: TimeSeriesStream) -> None:
+        """Rows that were counted under a coarse unit keep their times when the unit is widened."""
+        stream.append(at("2024-01-01", "2024-01-01", unit="ms"))
+        stream.append(at("2024-01-01 00:00:00.000001", unit="us"), evolve=True)
+        assert stream.frame().index.tolist() == [
+            pd.Timestamp("2024-01-01"),
+            pd.Timestamp("2024-01-01"),
+            pd.Timestamp("2024-01-01 00:00:00.000001"),
+        ]
+
+
+class TestOtherData:
+    def test_arrow(self, stream: TimeSeriesStream) -> None:
+        """An Arrow table is stored by its only timestamp column, or by the one that is named."""
+        times = pa.array([1, 2], pa.timestamp("ms"))
+        stream.append(pa.table({"x": [1, 2], "when": times}))
+        assert stream.frame().index.name == "when"
+        assert stream.frame()["x"].tolist() == [1, 2]
+        with pytest.raises(UsageError, match=r"found 2: .*'a', 'b'"):
+            stream.append(pa.table({"a": times, "b": times}))
+        with pytest.raises(UsageError, match="found 0"):
+            stream.append(pa.table({"a": [1]}))
+
+    def test_named_column(self, stream: TimeSeriesStream) -> None:
+        """A frame is stored by the column of times that `time` names."""
+        stream.append(pd.DataFrame({"x": [1], "when": pd.to_datetime(["2024-01-01"])}), time="when")
+        assert_frame_equal(
+            stream.frame(), pd.DataFrame({"x": [1]}, index=pd.DatetimeIndex(["2024-01-01"], name="when"))
+        )
+        with pytest.raises(UsageError, match="no such column"):
+            stream.append(pd.DataFrame({"x": [1]}), time="when")
+
+    def test_record_batches(self, stream: TimeSeriesStream) -> None:
+        """A RecordBatchReader is written batch by batch, and cannot be a named load."""
+        table = pa.table({"t": pa.array(range(1, 11), pa.timestamp("s")), "x": list(range(10))})
+        done = stream.append(pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=3)))
+        assert done == (10, 0, "1000-0", "10000-0")
+        assert stream.frame()["x"].tolist() == list(range(10))
+        with pytest.raises(UsageError, match="RecordBatchReader"):
+            stream.append(pa.RecordBatchReader.from_batches(table.schema, table.to_batches()), load="a")
+
+    def test_polars(self, stream: TimeSeriesStream) -> None:
+        """A polars frame is stored, and comes back as one."""
+        frame = pl.DataFrame({"t": pd.to_datetime(["2024-01-01", "2024-01-02"]), "x": [1, None], "s": ["a\r\n", ""]})
+        stream.append(frame)
+        assert stream.scan().to_polars().equals(frame)
+
+    def test_by(self, db: Database, key: Callable[..., str]) -> None:
+        """`by` sends each row to the stream that a column names, and drops the column."""
+        series = db.time_series("research", [key("a"), key("b")])
+        frame = at("2024-01-01", "2024-01-02", "2024-01-03", x=[1, 2, 3], to=[key("b"), key("a"), key("b")])
+        done = series.append(frame, by="to")
+        assert {name: found.rows for name, found in done.items()} == {key("a"): 1, key("b"): 2}
+        assert series[key("b")].frame()["x"].tolist() == [1, 3]
+        with pytest.raises(UsageError, match="no stream of this time series"):
+            series.append(at("2024-02-01", x=[1], to=["nobody"]), by="to")
+
+    def test_a_mapping(self, db: Database, key: Callable[..., str]) -> None:
+        """A mapping sends each frame to its stream; an error tells which are done."""
+        series = db.time_series("research", [key("a"), key("b")])
+        assert list(series.append({key("a"): at("2024-01-01"), key("b"): at("2024-01-01")})) == [key("a"), key("b")]
+        with pytest.raises(LateRowsError) as caught:
+            series.append({key("a"): at("2024-01-02"), key("b"): at("2023-01-01")})
+        assert list(caught.value.done) == [key("a")]
+
+
+class TestTrimming:
+    def test_maxlen(self, stream: TimeSeriesStream) -> None:
+        """`maxlen` keeps the newest rows alone, exactly so many."""
+        stream.append(seconds(12_000), maxlen=7)
+        assert stream.frame()["x"].tolist() == list(range(11_993, 12_000))
+
+    def test_minid(self, stream: TimeSeriesStream) -> None:
+        """`minid` removes older rows; it takes what bounds take."""
+        stream.append(seconds(10), minid="2024-01-01 00:00:04")
+        assert stream.frame()["x"].tolist() == list(range(4, 10))
+
+    def test_progress(self, stream: TimeSeriesStream) -> None:
+        """A callable is told of the rows that are stored, chunk by chunk."""
+        told: list[tuple[int, int]] = []
+        stream.append(seconds(12_000), progress=lambda done, rows: told.append((done, rows)))
+        assert told == [(5_000, 12_000), (10_000, 12_000), (12_000, 12_000)]
+
+
+class TestTogether:
+    @pytest.mark.parametrize("rows", [1, 4_999, 5_000])
+    def test_all_or_nothing(self, stream: TimeSeriesStream, db: Database, url: str, rows: int) -> None:
+        """What is stored of frames of up to 5,000 rows is all or nothing, whoever else writes."""
+        frame = seconds(rows)
+        lengths: set[int] = set()
+        done = threading.Event()
+
+        def watch() -> None:
+            with walrus_ts.connect(url) as other:
+                while not done.is_set():
+                    lengths.add(other.xlen(stream.key))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        stream.append(frame)
+        done.set()
+        watcher.join()
+        assert lengths <= {0, rows}
+
+    def test_two_writers(self, stream: TimeSeriesStream, url: str) -> None:
+        """Two writers at once lose nothing and store nothing twice; what the one overtakes is late for the other."""
+        index = pd.DatetimeIndex(np.full(20_000, 1_704_067_200_000).view("M8[ms]"))
+        errors: list[Exception] = []
+
+        def write(name: int) -> None:
+            with walrus_ts.connect(url) as other:
+                mine = other.time_series("research", [stream.key])[stream.key]
+                try:
+                    mine.append(pd.DataFrame({"x": np.arange(20_000) + name * 20_000}, index=index))
+                except Exception as error:
+                    errors.append(error)
+
+        writers = [threading.Thread(target=write, args=(name,)) for name in range(3)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert errors == []
+        found = stream.frame()["x"].to_numpy()
+        assert sorted(found) == list(range(60_000))
+        for name in range(3):
+            mine = np.flatnonzero(found // 20_000 == name)
+            assert (np.diff(found[mine]) == 1).all(), "a writer's rows are in its order"
+            chunks = np.flatnonzero(np.diff(mine) > 1) + 1
+            assert (chunks % 5_000 == 0).all(), "nothing comes in between the rows of a chunk"
+
+    def test_overtaken(self, stream: TimeSeriesStream, url: str) -> None:
+        """Rows that another writer overtakes are late: what is stored is a prefix, and the error says how much."""
+        other = walrus_ts.connect(url)
+
+        def overtake(done: int, rows: int) -> None:
+            if done == 5_000:
+                other.xadd(stream.key, {"x": -1}, "1804067200000-0")
+
+        with pytest.raises(walrus_ts.AppendError, match="late") as caught:
+            stream.append(seconds(20_000), progress=overtake)
+        other.close()
+        found = stream.frame()["x"].tolist()
+        assert found == [*range(caught.value.appended), -1]
+        assert caught.value.appended % 5_000 == 0
+
+    def test_connections_killed(self, stream: TimeSeriesStream, url: str) -> None:
+        """Whenever its connections are killed, a load stores every row exactly once."""
+        other = walrus_ts.connect(url)
+        killed = 0
+
+        def kill(done: int, rows: int) -> None:
+            nonlocal killed
+            if done % 15_000 == 0:
+                killed += other.client_kill_filter(_type="normal", skipme=True)
+
+        frame = seconds(100_000)
+        done = stream.append(frame, progress=kill)
+        other.close()
+        assert killed
+        assert done.rows == 100_000
+        assert_frame_equal(stream.frame(), frame, check_freq=False)
+
+    def test_connections_killed_at_any_moment(self, stream: TimeSeriesStream, url: str) -> None:
+        """Killed at any moment, also between EXEC and its reply, a load stores every row exactly once."""
+        other, begun, ended = walrus_ts.connect(url), threading.Event(), threading.Event()
+
+        def kill() -> None:
+            begun.wait()
+            while not ended.is_set():
+                other.client_kill_filter(_type="normal", skipme=True)
+                ended.wait(0.03)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        frame = seconds(100_000)
+        try:
+            done = stream.append(frame, progress=lambda done, rows: begun.set())
+        finally:
+            begun.set()
+            ended.set()
+            killer.join()
+            other.close()
+        assert_frame_equal(stream.frame(), frame, check_freq=False)
+        assert done.rows == 100_000
+
+
+LOADER = """
+import sys, pandas as pd, walrus_ts
+url, key, rows = sys.argv[1], sys.argv[2], int(sys.argv[3])
+index = pd.date_range("2024-01-01", periods=rows, freq="s", unit="us")
+with walrus_ts.connect(url) as db:
+    stream = db.time_series("research", [key])[key]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(stream.append(pd.DataFrame({"x": range(rows)}, index=index), load="one").rows, flush=True)
+"""
+
+
+def loader(url: str, key: str, rows: int) -> "subprocess.Popen[str]":
+    """Start a process that loads a frame when it is told to."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOADER, url, key, str(rows)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+class TestLoads:
+    def test_two_processes_load_one_frame(self, stream: TimeSeriesStream, url: str) -> None:
+        """Two processes that load one frame under one name at once store each row once."""
+        processes = [loader(url, stream.key, 100_000) for _ in range(2)]
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        stored = [int(process.communicate(timeout=60)[0]) for process in processes]
+        assert sum(stored) == 100_000
+        assert_frame_equal(stream.frame(), seconds(100_000), check_freq=False)
+
+    def test_a_killed_process(self, stream: TimeSeriesStream, url: str) -> None:
+        """A load whose process was killed goes on when it is made again under its name."""
+        process = loader(url, stream.key, 200_000)
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        wait_until(lambda: stream.length() >= 10_000, interval=0.005)
+        process.kill()
+        process.communicate()
+        left = 200_000 - stream.length()
+        assert left
+        assert stream.loads().loc["one", "stored"] == 200_000 - left
+        assert stream.append(seconds(200_000), load="one").rows == left
+        assert_frame_equal(stream.frame(), seconds(200_000), check_freq=False)
+
+    def test_again(self, stream: TimeSeriesStream) -> None:
+        """A load made again when it is complete writes nothing, also when its rows were trimmed or deleted."""
+        assert stream.append(seconds(10), load="a").rows == 10
+        assert stream.append(seconds(10), load="a") == (0, 0, None, None)
+        stream.trim(3, approximate=False)
+        assert stream.append(seconds(10), load="a").rows == 0
+        stream.delete_range()
+        assert stream.append(seconds(10), load="a").rows == 0
+
+    def test_another_frame(self, stream: TimeSeriesStream) -> None:
+        """Another frame under a load's name is an error that says what differs."""
+        stream.append(seconds(10), load="a")
+        for other in (seconds(11), seconds(10, "2024-01-02"), seconds(10).assign(y=1.5)):
+            with pytest.raises(UsageError, match=r"'a'.*another frame"):
+                stream.append(other, load="a", evolve=True)
+        assert stream.length() == 10
+
+    def test_after_the_stream_was_deleted(self, stream: TimeSeriesStream, db: Database) -> None:
+        """A load made again after another program deleted its stream writes all of it."""
+        stream.append(seconds(10), load="a")
+        db.delete(stream.key)
+        assert stream.append(seconds(10), load="a").rows == 10
+        assert stream.length() == 10
+
+    def test_skipped_rows(self, stream: TimeSeriesStream) -> None:
+        """A load remembers how many late rows were left out."""
+        stream.append(at("2024-01-01 00:00:04"))
+        assert stream.append(seconds(10), load="a", late="skip")[:2] == (6, 4)
+        assert stream.append(seconds(10), load="a", late="skip").rows == 0
+        found = stream.loads().loc["a"]
+        assert (found["rows"], found["stored"], found["skipped"]) == (10, 6, 4)
+        assert found["finished"] is not pd.NaT
+
+    def test_a_load_that_stopped_goes_on(self, stream: TimeSeriesStream, db: Database) -> None:
+        """An append that stopped goes on under the name that its error has, and then leaves no record."""
+        limit = db.config_get("maxmemory")["maxmemory"]
+        frame = pd.DataFrame({"x": ["y" * 1_000] * 20_000}, index=seconds(20_000).index)
+
+        def fill(done: int, rows: int) -> None:
+            if done == 5_000:
+                db.config_set("maxmemory", 1)
+
+        try:
+            with pytest.raises(walrus_ts.AppendError, match="memory") as caught:
+                stream.append(frame, progress=fill)
+        finally:
+            db.config_set("maxmemory", limit)
+        assert stream.length() == caught.value.appended
+        assert 0 < caught.value.appended < 20_000
+        stream.append(frame, load=caught.value.load)
+        assert_frame_equal(stream.frame(), frame, check_freq=False)
+        assert list(db.scan_iter("walrus_ts:load:*")) == []
+
+
+class TestStaleRecords:
+    def test_deleted_by_another_program(self, stream: TimeSeriesStream, db: Database) -> None:
+        """The record of a stream that another program deleted is replaced."""
+        stream.append(at("2024-01-01", x=[1.5]))
+        db.delete(stream.key)
+        assert stream.schema is None
+        stream.append(at("2023-01-01", y=["text"]))
+        assert_frame_equal(stream.frame(), at("2023-01-01", y=["text"]))
+
+    def test_deleted_and_written_by_another_program(self, stream: TimeSeriesStream, db: Database) -> None:
+        """A stream that another program made anew is not read by the old one's record."""
+        stream.append(at("2024-01-01", x=[1.5]))
+        db.delete(stream.key)
+        db.xadd(stream.key, {"x": "no number"}, "1-0")
+        assert stream.frame()["x"].tolist() == ["no number"]
+
+    def test_drop(self, stream: TimeSeriesStream, db: Database) -> None:
+        """`drop` deletes the stream and its records, and says whether there was one."""
+        stream.append(at("2024-01-01"), load="a")
+        assert stream.drop()
+        assert not stream.drop()
+        assert list(db.scan_iter(f"*{stream.key}*")) == []
