@@ -1,0 +1,134 @@
+"""Small calls: what one costs, beside the one call of redis-py's that does the same."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from tests.benchmarks.frames import Shape
+from tests.benchmarks.peers import Append, Read, entries, our_stream, to_frame
+
+_BASE = 100  # rows that are there before
+
+
+class SmallAppend(Append):
+    """Append to a stream that is there, call by call; the arguments are made beforehand."""
+
+    size: ClassVar[int] = 1
+
+    def __init__(self, url: str, prefix: str, shape: Shape, rows: int) -> None:
+        self.calls = max(5, min(500, rows // 100))
+        super().__init__(url, prefix, shape, _BASE + self.calls * self.size)
+
+    @property
+    def count(self) -> int:
+        """Calls."""
+        return self.calls
+
+    def before(self) -> None:
+        """Begin a stream."""
+        super().before()
+        our_stream(self.url, self.key).append(self.frame[:_BASE], progress=False)
+
+    def parts(self) -> list[pd.DataFrame]:
+        """Return a frame for each call."""
+        return [self.frame[at : at + self.size] for at in range(_BASE, self.rows, self.size)]
+
+
+class OurSmallAppend(SmallAppend):
+    who = "**walrus_ts**"
+
+    def prepare(self) -> None:
+        """Connect, and cut the frame."""
+        super().prepare()
+        self.stream, self.pieces = our_stream(self.url, self.key), self.parts()
+
+    def run(self) -> None:
+        """Append each."""
+        for piece in self.pieces:
+            self.stream.append(piece)
+
+
+class RedisAppendOne(SmallAppend):
+    who = "redis-py xadd"
+
+    def prepare(self) -> None:
+        """Make the arguments."""
+        super().prepare()
+        self.arguments = list(entries(self.frame[_BASE:], has_nulls=False))
+
+    def run(self) -> None:
+        """One XADD a call."""
+        for id_, row in self.arguments:
+            self.client.xadd(self.key, row, id=id_)
+
+
+class OurAppendHundred(OurSmallAppend):
+    size = 100
+
+
+class RedisAppendHundred(SmallAppend):
+    who = "redis-py pipeline"
+    size = 100
+
+    def prepare(self) -> None:
+        """Cut the frame."""
+        super().prepare()
+        self.pieces = self.parts()
+
+    def run(self) -> None:
+        """One pipeline a call; its rows come from a frame, as ours do."""
+        for piece in self.pieces:
+            pipeline = self.client.pipeline(transaction=False)
+            for id_, row in entries(piece, has_nulls=False):
+                pipeline.xadd(self.key, row, id=id_)
+            pipeline.execute()
+
+
+class Tail(Read):
+    """Read the last ten rows, again and again."""
+
+    @property
+    def count(self) -> int:
+        """Calls."""
+        return max(5, min(500, self.rows // 100))
+
+
+class OurTail(Tail):
+    who = "**walrus_ts**"
+
+    def run(self) -> pd.DataFrame:
+        """Call `tail`."""
+        for _ in range(self.count):
+            frame = self.stream.tail(10)
+        return frame
+
+
+class RedisTail(Tail):
+    who = "redis-py xrevrange"
+
+    def run(self) -> list[Any]:
+        """Call XREVRANGE, and leave its reply as it is."""
+        for _ in range(self.count):
+            found = self.client.xrevrange(self.key, count=10)
+        return found
+
+    def rows_done(self, result: list[Any]) -> pd.DataFrame:
+        """Make a frame of it after all."""
+        texts = [(id_.decode(), {n.decode(): v.decode() for n, v in row.items()}) for id_, row in reversed(result)]
+        return to_frame(texts, self.shape)
+
+
+class RedisTailFrame(RedisTail):
+    who = "redis-py + DataFrame"
+
+    def run(self) -> pd.DataFrame:
+        """Call XREVRANGE, and make a DataFrame."""
+        for _ in range(self.count):
+            frame = super().rows_done(self.client.xrevrange(self.key, count=10))
+        return frame
+
+    def rows_done(self, result: pd.DataFrame) -> pd.DataFrame:
+        """Return what was read."""
+        return result
