@@ -17,7 +17,7 @@ from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError
 from walrus_ts.frames import Errors, Scan, Source
 from walrus_ts.ids import Unit
-from walrus_ts.pandas_io.few import Plan
+from walrus_ts.pandas_io.write_few import Plan
 from walrus_ts.progress import Progress, reporting
 from walrus_ts.transfer import load as loading
 from walrus_ts.transfer.few import MOST_ROWS, append_few

@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar import commands, text
-from walrus_ts.columnar.replies import Entries
+from walrus_ts.columnar.replies import Entries, from_objects
 from walrus_ts.columnar.schema import Column, Label, Records, Schema, same_label
 from walrus_ts.errors import DataError, SchemaError, UsageError
 from walrus_ts.ids import Ids, TimeAxis, from_ids
+from walrus_ts.pandas_io.read_few import reading
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
 from walrus_ts.transfer.wire import Wire
 
@@ -348,7 +349,11 @@ class Scan:
         DataError
             A value does not fit its column; names key, id, column and value.
         """
-        return to_pandas(self._read(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
+        if self._start is None and self._stop is None and self._limit is not None and self._limit <= _FEW:
+            return self._read_few(self._limit, dtype_backend, ids=ids, reverse=reverse)
+        decoder, range_ = self._begin(ids=ids)
+        rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
+        return to_pandas(_reversed(rows) if reverse else rows, self._source.zone, dtype_backend, ids=ids)
 
     def to_arrow(self) -> pa.Table:
         """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name."""
@@ -402,22 +407,21 @@ class Scan:
             for entries in pages(self._source.pool, range_, reverse=reverse):
                 yield decoder.rows(entries)
 
-    def _read(self, *, ids: bool, reverse: bool) -> Rows:
-        if self._start is None and self._stop is None and self._limit is not None and self._limit <= _FEW:
-            return self._read_few(self._limit, ids=ids, reverse=reverse)
-        decoder, range_ = self._begin(ids=ids)
-        rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
-        return _reversed(rows) if reverse else rows
-
-    def _read_few(self, limit: int, *, ids: bool, reverse: bool) -> Rows:
+    def _read_few(self, limit: int, backend: pandas_io.Backend | None, *, ids: bool, reverse: bool) -> pd.DataFrame:
         """Read a few rows at one round trip: no bounds have to wait for the record."""
-        reply, schema = read_end(self._source.pool, self._source.records, max(1, limit), reverse=reverse)
+        source = self._source
+        entries, schema = read_end(source.pool, source.records, max(1, limit), reverse=reverse)
         if schema is not None:
-            self._source.check_zone(schema)
-        decoder = Decoder(self._source, schema, self._columns, self._errors, ids=ids)
-        if not limit or not len(reply):
-            return decoder.empty()
-        return decoder.rows(reply.entries(decoder.fields, decoder.wants))
+            source.check_zone(schema)
+        entries = entries[:limit]
+        if schema and entries and backend is None and self._columns is None and not ids:
+            plan = reading(schema)
+            frame = None if plan is None else plan.frame(entries, source.zone)
+            if frame is not None:
+                return frame
+        decoder = Decoder(source, schema, self._columns, self._errors, ids=ids)
+        rows = decoder.rows(from_objects(entries, decoder.fields, decoder.wants)) if entries else decoder.empty()
+        return to_pandas(rows, source.zone, backend, ids=ids)
 
     def _pieces(self, size: int) -> Iterator[Rows]:
         """Read rows in pieces of one size and one schema."""

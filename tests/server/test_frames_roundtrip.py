@@ -38,6 +38,8 @@ def comes_back(stream: TimeSeriesStream, frame: pd.DataFrame) -> None:
     found = stream.frame()
     assert_frame_equal(found, frame, check_freq=False)
     assert found.index.dtype == frame.index.dtype
+    assert_frame_equal(stream.head(100), frame[:100], check_freq=False)  # read another way, and the same
+    assert_frame_equal(stream.tail(100), frame[-100:], check_freq=False)
     for position, label in enumerate(frame.columns):
         same_objects(found.iloc[:, position], frame.iloc[:, position], label)
 

@@ -8,6 +8,7 @@ it, say) is read again by `resp.parse`, slower and never wrong.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,9 @@ _HEADER_MASK = np.array([(1 << 8 * len(h)) - 1 for h in _HEADERS], np.uint64)
 _PAIR = np.uint64(int.from_bytes(b"*2", "little"))
 _TO_COUNT = np.uint64(ord("$") ^ ord("*"))  # makes the header of an array of a string's
 _GONE = np.uint64(int.from_bytes(b"*-1\r\n", "little"))
+_LAST_BYTES = 1 << 14  # where `glance` looks for the last entry
+_COUNT_LINE = re.compile(rb"\*(\d{1,9})\r\n")
+_ENTRY_HEAD = re.compile(rb"\r\n\*2\r\n\$\d+\r\n(\d{1,19})-(\d{1,19})\r\n\*\d+\r\n")
 _LOW_BYTES = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 
 
@@ -149,6 +153,22 @@ class EntriesReply:
     def _read_objects(self, data: memoryview) -> None:
         (entries,) = resp.parse(data[:-SLACK])
         self._objects = _checked(entries)
+
+
+def glance(data: memoryview) -> tuple[int, StreamId] | None:
+    """Guess how many entries a reply has and the id of its last one, in no time; None where nothing can be guessed.
+
+    The guess is wrong where a value of the last entry reads like the beginning of an entry.
+
+    Parameters
+    ----------
+    data : memoryview
+        As for `EntriesReply`.
+    """
+    count = _COUNT_LINE.match(data[:24])
+    end = bytes(data[-_LAST_BYTES - SLACK : -SLACK])
+    head = _ENTRY_HEAD.match(end, end.rfind(b"\r\n*2\r\n$"))
+    return (int(count[1]), StreamId(int(head[1]), int(head[2]))) if count and head else None
 
 
 def parse_streams(data: memoryview, keys: Sequence[bytes]) -> dict[bytes, EntriesReply]:
@@ -290,11 +310,9 @@ class _Lines:
 
         A value may read ``*2``, too; so each entry's own count has to lead to the next one's first line.
         """
-        is_head = (self.ends - self.starts == 2) & (self.words[self.starts] & np.uint64(0xFFFF) == _PAIR)
-        heads = np.flatnonzero(is_head)
-        # Two lines behind the id stands the count of fields and values; behind other lines that read *2, hardly ever.
-        heads = heads[heads + 3 < len(self.ends)]
-        heads = heads[self.bytes[self.starts[heads + 3]] == ord("*")]
+        heads = self._even_heads(count)
+        if heads is None:
+            heads = self._find_heads()
         following = self._next_heads(heads)
         if len(heads) > count:
             chosen = _chain(heads, following, count)
@@ -305,6 +323,28 @@ class _Lines:
             raise _IrregularReplyError
         self._check_counts(heads + 3, (following - heads - 4) // 2)
         return np.asarray(heads)
+
+    def _even_heads(self, count: int) -> Positions | None:
+        """Return the first lines of entries that have as many lines each, as they mostly have; None where not."""
+        lines = len(self.ends) - 1
+        if lines % count or lines < 4 * count:
+            return None
+        heads = np.arange(1, lines + 1, lines // count)
+        return heads if self._is_head(heads).all() and (self._first_bytes(heads + 3) == ord("*")).all() else None
+
+    def _find_heads(self) -> Positions:
+        """Return all lines that may be the first ones of entries."""
+        heads = np.flatnonzero(self._is_head(slice(None)))
+        # Two lines behind the id stands the count of fields and values; behind other lines that read *2, hardly ever.
+        heads = heads[heads + 3 < len(self.ends)]
+        return np.asarray(heads[self._first_bytes(heads + 3) == ord("*")])
+
+    def _is_head(self, lines: Positions | slice) -> npt.NDArray[np.bool_]:
+        starts = self.starts[lines]
+        return np.asarray((self.ends[lines] - starts == 2) & (self.words[starts] & np.uint64(0xFFFF) == _PAIR))
+
+    def _first_bytes(self, lines: Positions) -> Bytes:
+        return self.bytes[self.starts[lines]]
 
     def _check_counts(self, line: Positions, count: Positions) -> None:
         """Hold the lines that count fields and values against what they were read as."""

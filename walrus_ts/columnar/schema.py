@@ -137,6 +137,9 @@ class Schema:
     labels: Any = None
     origin: Origin | None = field(default=None, compare=False)
 
+    def __hash__(self) -> int:
+        return hash((*self.fields, self.unit, self.zone))
+
     @property
     def fields(self) -> list[bytes]:
         """The fields of the columns, in their order."""

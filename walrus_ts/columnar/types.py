@@ -151,7 +151,9 @@ def cast_exactly(array: pa.Array, type_: pa.DataType) -> pa.Array | None:
         array = array.dictionary_decode()
     if pa.types.is_dictionary(type_):  # stored as its values
         type_ = type_.value_type
-    if family(array.type) not in (family(type_), "null"):
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), type_)
+    if family(array.type) != family(type_):
         return None
     try:
         cast = array.cast(type_)

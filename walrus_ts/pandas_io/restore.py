@@ -43,7 +43,7 @@ def to_values(array: pa.ChunkedArray, column: Column, backend: Backend | None) -
     if kind == "arrow":
         return _from_arrow_array(pd.ArrowDtype(array.type), array)
     if kind == "string":
-        return _from_arrow_array(_string_dtype(*rest), array.cast(pa.large_string()))
+        return _from_arrow_array(string_dtype(*rest), array.cast(pa.large_string()))
     if kind == "object":
         return _object_values(array, *rest)
     return _category_values(array, rest[0], column)
@@ -116,7 +116,8 @@ def _backend_values(array: pa.ChunkedArray, backend: Backend) -> Any:
     return _default_values(array)
 
 
-def _string_dtype(storage: str, missing: str) -> Any:
+def string_dtype(storage: str, missing: str) -> Any:
+    """Make pandas' dtype of text, of a storage and with a null: ``"NA"`` or ``"nan"``."""
     make: Any = pd.StringDtype
     try:
         return make(storage, na_value=MISSING[missing])

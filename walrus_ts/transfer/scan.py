@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.replies import Entries, EntriesReply
+from walrus_ts.columnar.replies import Entries, EntriesReply, glance
 from walrus_ts.columnar.schema import Origin, Records, Schema
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import MAX_SEQUENCE, StreamId
@@ -64,10 +64,15 @@ def look(wire: Wire, records: Records) -> tuple[StreamState | None, Schema | Non
     return state, current_schema(state, check(record), records)
 
 
-def read_end(
-    pool: ConnectionPool, records: Records, count: int, *, reverse: bool
-) -> tuple[EntriesReply, Schema | None]:
-    """Read the first entries of a stream, or the last, and its schema, in one round trip; in the order of time."""
+def read_end(pool: ConnectionPool, records: Records, count: int, *, reverse: bool) -> tuple[list[Any], Schema | None]:
+    """Read the first entries of a stream, or the last, and its schema, in one round trip.
+
+    Returns
+    -------
+    entries : list of (id, [field, value, ...])
+        In the order of time.
+    schema : Schema or None
+    """
     verb, low, high = (b"XREVRANGE", b"+", b"-") if reverse else (b"XRANGE", b"-", b"+")
     page = command(verb, records.key, low, high, b"COUNT", b"%d" % count)
     with Wire(pool) as wire:
@@ -75,7 +80,7 @@ def read_end(
             page, command(b"XINFO", b"STREAM", records.key), command(b"GET", records.schema)
         )
     schema = current_schema(StreamState.of(info), check(record), records)
-    return EntriesReply.of(check(entries)[:: -1 if reverse else 1]), schema
+    return check(entries)[:: -1 if reverse else 1], schema
 
 
 def current_schema(state: StreamState | None, record: bytes | None, records: Records) -> Schema | None:
@@ -148,18 +153,44 @@ def pages(pool: ConnectionPool, range_: Range, *, reverse: bool = False) -> Iter
             with Wire(pool) as wire:
                 wire.send([cursor.request()])
                 while not cursor.done:
-                    reply = _receive(wire)
+                    reply = _next_page(wire, cursor)
                     attempts = 0
-                    cursor.advance(reply)
-                    if not cursor.done:
-                        with suppress(*LOST):  # the next `receive` will notice
-                            wire.send([cursor.request()])
                     if len(reply):
                         yield reply.entries(range_.fields, range_.wanted)
         except LOST as error:
             attempts += 1
             if attempts == _ATTEMPTS or isinstance(error, REFUSED_LOGIN):
                 raise
+
+
+def _next_page(wire: Wire, cursor: _Cursor) -> EntriesReply:
+    """Receive a page, and ask for the one behind it at once: the server works on it while this one is read.
+
+    Where the next page begins, a glance at the end of this one tells; what was asked for on a false guess (a value that
+    looks like the beginning of an entry) is thrown away.
+    """
+    data = wire.receive()
+    refuse_error(data)
+    guess = glance(data)
+    if guess is not None:
+        cursor.advance(*guess, len(data))
+        _ask_next(wire, cursor)
+    reply = EntriesReply(data)
+    if guess is None:
+        cursor.advance(len(reply), reply.last_id if len(reply) else None, len(data))
+        _ask_next(wire, cursor)
+    elif len(reply) and reply.last_id != guess[1]:
+        if wire.busy:
+            wire.receive()
+        cursor.go_behind(reply.last_id)
+        _ask_next(wire, cursor)
+    return reply
+
+
+def _ask_next(wire: Wire, cursor: _Cursor) -> None:
+    if not cursor.done:
+        with suppress(*LOST):  # the next `receive` will notice
+            wire.send([cursor.request()])
 
 
 class _Cursor:
@@ -176,22 +207,26 @@ class _Cursor:
         verb = b"XREVRANGE" if self._reverse else b"XRANGE"
         return command(verb, self._key, self._from, self._to, b"COUNT", b"%d" % self._asked)
 
-    def advance(self, reply: EntriesReply) -> None:
-        rows = len(reply)
+    def advance(self, rows: int, last_id: StreamId | None, nbytes: int) -> None:
+        """Move behind a page."""
+        full = rows >= self._asked
         if self._left is not None:
             self._left -= rows
-        following = _neighbour(reply.last_id, forward=not self._reverse) if rows else None
-        self.done = rows < self._asked_before(rows) or following is None or self._left == 0
-        if following is not None:
+        self.done = not full or self._left == 0
+        if last_id is not None:
+            self._count = max(1, min(_LONGEST_PAGE, 10 * self._count, _PAGE_BYTES * rows // nbytes))
+            self.go_behind(last_id)
+
+    def go_behind(self, id_: StreamId) -> None:
+        following = _neighbour(id_, forward=not self._reverse)
+        if following is None:
+            self.done = True
+        else:
             self._from = following.encode()
-            self._count = max(1, min(_LONGEST_PAGE, 10 * self._count, _PAGE_BYTES * rows // reply.nbytes))
 
     @property
     def _asked(self) -> int:
         return self._count if self._left is None else min(self._count, self._left)
-
-    def _asked_before(self, rows: int) -> int:
-        return self._count if self._left is None else min(self._count, self._left + rows)
 
 
 def fix_end(state: StreamState, stop: bytes) -> bytes:
@@ -200,12 +235,6 @@ def fix_end(state: StreamState, stop: bytes) -> bytes:
         return state.last_id.encode() if stop == b"+" else stop
     end = StreamId.parse(stop) if b"-" in stop else StreamId(StreamId.parse(stop).milliseconds, MAX_SEQUENCE)
     return min(end, state.last_id).encode()
-
-
-def _receive(wire: Wire) -> EntriesReply:
-    reply = wire.receive()
-    refuse_error(reply)
-    return EntriesReply(reply)
 
 
 def _neighbour(id_: StreamId, *, forward: bool) -> StreamId | None:
