@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from walrus_ts.columnar.schema import Label, to_bytes
+from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError, WalrusTSError
+from walrus_ts.frames import Source
+from walrus_ts.ids import parse_ids
 from walrus_ts.stacking import Part, stack
+from walrus_ts.standing import by_stream, common_zone, pending_frame, status_frame
 from walrus_ts.transfer.load import Appended
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ STREAM = "stream"
 class FrameGroup:
     """The frames' side of `TimeSeries`."""
 
+    name: str | bytes
     streams: dict[KeyT, TimeSeriesStream]
 
     def append(self, data: Any, *, by: Label | None = None, **options: Any) -> dict[KeyT, Appended]:
@@ -130,7 +135,7 @@ class FrameGroup:
         parts = []
         for key, stream in self.streams.items():
             frame = stream.scan(start, stop, **options).to_pandas(backend, ids=True)
-            ids = frame["stream_id"].tolist()
+            ids = parse_ids(frame["stream_id"])
             frame = frame if keep_ids else frame.drop(columns="stream_id")
             parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), frame, ids))
         if layout == "wide":
@@ -185,6 +190,60 @@ class FrameGroup:
             An iterator of `Batch`.
         """
         return make_batches(self._streams(), count, wait, claim_after, max_deliveries, stream_name)
+
+    def status(self) -> pd.DataFrame:
+        """Say how the group stands with each of its streams.
+
+        Returns
+        -------
+        DataFrame, shape (n, 7)
+            Index: the streams' keys. Columns: `length`; `first` and `last`, the times of the first and the last row;
+            `lag`, rows that the group has not read yet (NA where Redis does not know it); `pending`, rows that it has
+            read and not acknowledged; `oldest_pending`, the time of the first of these; `consumers`. NA and NaT where
+            there is no stream, or no group on it. Times are in the streams' zone, and in UTC where they differ.
+        """
+        return status_frame(self._sources(), to_bytes(self.name))
+
+    def pending_frame(self, limit: int | None = None) -> pd.DataFrame:
+        """Return the rows that the group has read and not acknowledged, stream by stream (XPENDING).
+
+        Parameters
+        ----------
+        limit : int, optional
+            Rows of each stream at most.
+
+        Returns
+        -------
+        DataFrame, shape (n, 5)
+            As `TimeSeriesStream.pending_frame`, with a categorical column `stream` before the others.
+
+        Raises
+        ------
+        GroupMissingError
+            The group does not exist on one of the streams.
+        """
+        limit, sources = check_count(limit, "limit", minimum=0), self._sources()
+        zone = common_zone(sources)
+        frames = [pending_frame(source, to_bytes(self.name), limit, zone) for source in sources]
+        return by_stream(frames, sources)
+
+    def consumers_frame(self) -> pd.DataFrame:
+        """Return the group's consumers, stream by stream (XINFO CONSUMERS).
+
+        Returns
+        -------
+        DataFrame, shape (n, 5)
+            As `TimeSeriesStream.consumers_frame`, with a categorical column `stream` before the others.
+
+        Raises
+        ------
+        GroupMissingError
+            The group does not exist on one of the streams.
+        """
+        return by_stream([stream.consumers_frame() for stream in self._streams()], self._sources())
+
+    def _sources(self) -> list[Source]:
+        return [stream._source for stream in self._streams()]
 
     def _streams(self) -> Sequence[TimeSeriesStream]:
         return list(self.streams.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,13 +13,16 @@ from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.schema import Fitted, Label, Records, Schema, fit, to_bytes
+from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError
 from walrus_ts.frames import Errors, Scan, Source
-from walrus_ts.ids import Unit
+from walrus_ts.ids import StreamId, Unit
 from walrus_ts.pandas_io.write_few import Plan
 from walrus_ts.progress import Progress, reporting
+from walrus_ts.standing import common_zone, consumers_frame, letters_frame, pending_frame
 from walrus_ts.transfer import load as loading
+from walrus_ts.transfer.dead import Letter, letters, replay
 from walrus_ts.transfer.few import MOST_ROWS, append_few
 from walrus_ts.transfer.load import Appended
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, pages
@@ -50,6 +53,7 @@ class FrameStream:
     group: str | bytes
     consumer_name: str | bytes
     tz: tzinfo | None
+    start: Any
     _named: bool
     _few: _Few | None = None
 
@@ -60,6 +64,11 @@ class FrameStream:
     @property
     def _source(self) -> Source:
         return Source(self.database.data.connection_pool, self._records, self.tz)
+
+    def _start_id(self) -> bytes:
+        """Return the id after which the group begins where it is made anew."""
+        after = self._source.axis(self._source.recorded()).upper(self.start)
+        return after.encode() if isinstance(after, str) else bytes(after)
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
@@ -186,6 +195,10 @@ class FrameStream:
     def _append_table(
         self, table: pandas_io.Table, evolve: bool, progress: Progress, options: dict[str, Any]
     ) -> Appended:
+        with reporting(progress, len(table.times), f"append to {self._records.key.decode(errors='replace')}") as report:
+            return loading.append(self._source.pool, self._job(table, evolve, progress=report, **options))
+
+    def _job(self, table: pandas_io.Table, evolve: bool, **options: Any) -> loading.Job:
         source = self._source
 
         def fitted(record: Schema | None) -> Fitted:
@@ -193,9 +206,11 @@ class FrameStream:
                 source.check_zone(record)
             return fit(table.schema, table.arrays, table.times, record, source.where, evolve=evolve)
 
-        with reporting(progress, len(table.times), f"append to {self._records.key.decode(errors='replace')}") as report:
-            job = loading.Job(self._records, table.times, fitted, progress=report, **options)
-            return loading.append(source.pool, job)
+        return loading.Job(self._records, table.times, fitted, **options)
+
+    def _derive(self, data: Any, time: Label | None, evolve: bool) -> loading.Job:
+        """Prepare rows that a batch's transaction appends (`Batch.append`)."""
+        return self._job(pandas_io.to_table(data, time=time, zone=self.tz), evolve)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -345,6 +360,107 @@ class FrameStream:
         ...         print(len(batch.frame))
         """
         return make_batches([self], count, wait, claim_after, max_deliveries, stream_name)
+
+    def dead_letters(self) -> pd.DataFrame:
+        """Return the rows that were given up: rejected, delivered too often, or that cannot be decoded.
+
+        Returns
+        -------
+        DataFrame, shape (n, 6 + k)
+            A row each, in the order in which they were given up; the index is the rows' own time. Columns: `stream_id`;
+            `died`, when it was (UTC); `deliveries`; `group`, `consumer` and `reason`; and the row's own, null where a
+            value cannot be decoded, and with a dot before a label that is one of these six.
+
+        Raises
+        ------
+        DataError
+            Another program has written to the dead letters.
+        """
+        return letters_frame(self._source, letters(self._source.pool, self._records))
+
+    def replay_dead(self, ids: Any = None, *, as_new: bool = False) -> int:
+        """Make rows that were given up pending again in their group, as not yet delivered (XCLAIM, FORCE).
+
+        Any consumer of the group takes them over then. Each row's letter is removed in the same step.
+
+        Parameters
+        ----------
+        ids : id or time, or a list of these, optional
+            Which rows, by their own ids; all without it.
+        as_new : bool
+            Add a row that the stream no longer holds at the stream's end, with the server's time.
+
+        Returns
+        -------
+        int
+            How many rows.
+
+        Raises
+        ------
+        UsageError
+            An id has no dead letter, or the stream no longer holds a row; nothing is replayed.
+        GroupMissingError
+            A row's group does not exist.
+        """
+        found = list(letters(self._source.pool, self._records))
+        if ids is not None:
+            found = self._chosen_letters(found, ids)
+        return replay(self._source.pool, self._records, found, as_new=as_new)
+
+    def _chosen_letters(self, found: list[Letter], ids: Any) -> list[Letter]:
+        axis = self._source.axis(self._source.recorded())
+        given = [ids] if isinstance(ids, (str, bytes, tuple)) or not isinstance(ids, Iterable) else list(ids)
+        wanted = [StreamId.parse(axis.at(id_)).encode() for id_ in given]
+        known = {letter.id for letter in found}
+        for id_ in wanted:
+            if id_ not in known:
+                raise UsageError(
+                    f"{self._source.where} has no dead letter of the row {id_.decode()}; `dead_letters()` lists those "
+                    "there are",
+                    id=id_.decode(),
+                )
+        return [letter for letter in found if letter.id in set(wanted)]
+
+    def pending_frame(self, limit: int | None = None) -> pd.DataFrame:
+        """Return the rows that the group has read and not acknowledged, the oldest first (XPENDING).
+
+        Parameters
+        ----------
+        limit : int, optional
+            Rows at most.
+
+        Returns
+        -------
+        DataFrame, shape (n, 4)
+            Index: the rows' times, in milliseconds. Columns: `stream_id`, `consumer`, `idle` (Timedelta since the last
+            delivery), `deliveries`.
+
+        Raises
+        ------
+        UsageError
+            `limit` is no whole number.
+        GroupMissingError
+            The group does not exist.
+        """
+        limit = check_count(limit, "limit", minimum=0)
+        source = self._source
+        return pending_frame(source, to_bytes(self.group), limit, common_zone([source]))
+
+    def consumers_frame(self) -> pd.DataFrame:
+        """Return the group's consumers (XINFO CONSUMERS).
+
+        Returns
+        -------
+        DataFrame, shape (n, 4)
+            Columns: `consumer`, `pending` rows, `idle` (Timedelta since it last asked for rows), `inactive` (Timedelta
+            since it last got some; NaT where it never has, or the server, before Redis 7.2, does not tell).
+
+        Raises
+        ------
+        GroupMissingError
+            The group does not exist.
+        """
+        return consumers_frame(self._source, to_bytes(self.group))
 
     # Columns and rows ------------------------------------------------------------------------------------------------
 

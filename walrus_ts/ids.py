@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any, Literal, NamedTuple, cast
@@ -75,6 +75,18 @@ class StreamId(NamedTuple):
 
 
 # Columns of ids ------------------------------------------------------------------------------------------------------
+
+
+def parse_ids(texts: Iterable[str]) -> Ids:
+    """Read ids as Redis writes them.
+
+    Returns
+    -------
+    ids : uint64 array, shape (n, 2)
+        Milliseconds and sequences.
+    """
+    numbers = [number for text in texts for number in text.split("-")]
+    return np.array(numbers, dtype=np.uint64).reshape(-1, 2)
 
 
 def split_times(times: pa.TimestampArray) -> tuple[Ids, Ids]:

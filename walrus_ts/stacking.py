@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from walrus_ts.errors import SchemaError, UsageError
+from walrus_ts.ids import Ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,14 @@ class Part:
         The stream, in the frame.
     key : bytes
     frame : DataFrame, shape (n, k)
-    ids : list of str, length n
+    ids : uint64 array, shape (n, 2)
+        Milliseconds and sequences.
     """
 
     label: str
     key: bytes
     frame: pd.DataFrame
-    ids: list[str]
+    ids: Ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,16 @@ class Stacked:
     Attributes
     ----------
     frame : DataFrame, shape (n, k + 1)
-    ids : list of str, length n
-    keys : list of bytes, length n
+    ids : uint64 array, shape (n, 2)
+    part : int array, shape (n,)
+        Which of the parts each row is from.
     order : int array, shape (n,)
         Where each row stood in the parts, one behind the other.
     """
 
     frame: pd.DataFrame
-    ids: list[str]
-    keys: list[bytes]
+    ids: Ids
+    part: npt.NDArray[np.intp]
     order: npt.NDArray[np.intp]
 
 
@@ -70,21 +73,21 @@ def stack(parts: Sequence[Part], stream_name: str | None, streams: Sequence[str]
     SchemaError
         Two streams have a column of one name and different dtypes, or one index is naive and another zoned.
     """
-    ids = [id_ for part in parts for id_ in part.ids]
-    keys = [part.key for part in parts for _ in part.ids]
+    ids = np.concatenate([part.ids for part in parts])
+    source = np.repeat(np.arange(len(parts)), [len(part.ids) for part in parts])
     if len(parts) == 1:
         frame = parts[0].frame
         order = np.arange(len(ids))
     else:
         frame = _concatenated(parts)
-        pairs = np.array([id_.split("-") for id_ in ids], dtype=np.uint64).reshape(len(ids), 2)
-        order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+        order = np.lexsort((ids[:, 1], ids[:, 0]))
         frame = frame.iloc[order]
+    source = source[order]
     if stream_name is not None:
         labels = list(dict.fromkeys([*streams, *(part.label for part in parts)]))
-        codes = np.repeat([labels.index(part.label) for part in parts], [len(part.ids) for part in parts])[order]
+        codes = np.array([labels.index(part.label) for part in parts])[source]
         frame = _with_stream(frame, pd.Categorical.from_codes(codes, categories=pd.Index(labels)), stream_name)
-    return Stacked(frame, [ids[at] for at in order], [keys[at] for at in order], order)
+    return Stacked(frame, ids[order], source, order)
 
 
 def _with_stream(frame: pd.DataFrame, stream: Any, name: str) -> pd.DataFrame:

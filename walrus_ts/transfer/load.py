@@ -30,7 +30,7 @@ from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import SLACK
 from walrus_ts.columnar.schema import Fitted, Origin, Records, Schema
 from walrus_ts.errors import AppendError, LateRowsError, UsageError, WalrusTSError
-from walrus_ts.ids import StreamId, count_late, to_ids
+from walrus_ts.ids import Ids, StreamId, count_late, to_ids
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
 
@@ -137,6 +137,11 @@ class Job:
     maxlen: int | None = None
     minid: bytes | None = None
     progress: Callable[[int], object] | None = None
+
+    @property
+    def where(self) -> str:
+        """The stream, in an error."""
+        return f"stream {self.records.key.decode(errors='backslashreplace')!r}"
 
 
 class _View(NamedTuple):
@@ -314,7 +319,7 @@ class _Load:
             progress = replace(progress, first_id=texts[0].as_py().decode())
         if stop == len(job.times):
             progress = replace(progress, finished=_now())
-        written = self._record(view, schema, fitted, milliseconds, sequence)
+        written = record_to_write(view.state, schema, fitted.schema, milliseconds, sequence)
         return self._chunk(view, fitted, progress, written, texts, start, late)
 
     def _fit(self, record: bytes | None, schema: Schema | None) -> Fitted:
@@ -381,33 +386,10 @@ class _Load:
         )
 
     def _count_late(self, view: _View, progress: Progress, fitted: Fitted) -> int:
-        last = view.state.last_id if view.state else None
-        job = self._job
-        late = count_late(fitted.times.slice(progress.position), last)
-        if late and job.late == "raise":
-            first = _iso(job.times[progress.position])
-            raise LateRowsError(
-                f"{late} rows are older than the end of {self._where}, which has generated the id {last}; the first of "
-                f"them is row {progress.position}, {first}. `late='skip'` leaves them out.",
-                key=job.records.key,
-                rows=late,
-                row=progress.position,
-                last_id=str(last),
-            )
-        return late
-
-    def _record(
-        self, view: _View, schema: Schema | None, fitted: Fitted, milliseconds: Any, sequence: Any
-    ) -> bytes | None:
-        """Return the schema record to write; None where the one that is there says the same."""
-        new = fitted.schema
-        if schema is not None and schema == new and (schema.origin or not len(milliseconds)):
-            return None
-        origin = schema.origin if schema else None
-        if origin is None and len(milliseconds):
-            added = view.state.added if view.state else 0
-            origin = Origin(StreamId(int(milliseconds[0]), int(sequence[0])), added)
-        return replace(new, origin=origin).to_json()
+        if self._job.late == "raise":
+            check_late(self._job, fitted.times, view.state, progress.position)
+            return 0
+        return count_late(fitted.times.slice(progress.position), view.state.last_id if view.state else None)
 
     def _chunk(
         self,
@@ -530,7 +512,7 @@ class _Load:
 
     @property
     def _where(self) -> str:
-        return f"stream {self._job.records.key.decode(errors='backslashreplace')!r}"
+        return self._job.where
 
     def _give_up(self, wire: Wire) -> None:
         """Leave the connection as it was, and nothing of a load that never began."""
@@ -547,6 +529,59 @@ class _Load:
             load=self.name,
             key=self._job.records.key,
         )
+
+
+def check_late(job: Job, times: pa.TimestampArray, state: StreamState | None, position: int = 0) -> None:
+    """Refuse rows that are older than the end of their stream.
+
+    Parameters
+    ----------
+    job : Job
+    times : TimestampArray, shape (n,)
+        Of the record's unit.
+    state : StreamState, optional
+        The stream's; None where there is none.
+    position : int
+        The first row that is still to be stored.
+
+    Raises
+    ------
+    LateRowsError
+    """
+    late = count_late(times.slice(position), state.last_id if state else None)
+    if state is not None and late:
+        raise LateRowsError(
+            f"{late} rows are older than the end of {job.where}, which has generated the id {state.last_id}; the first "
+            f"of them is row {position}, {_iso(job.times[position])}. `late='skip'` leaves them out.",
+            key=job.records.key,
+            rows=late,
+            row=position,
+            last_id=str(state.last_id),
+        )
+
+
+def record_to_write(
+    state: StreamState | None, schema: Schema | None, new: Schema, milliseconds: Ids, sequence: Ids
+) -> bytes | None:
+    """Return the schema record to write with rows; None where the one that is there says the same.
+
+    Parameters
+    ----------
+    state : StreamState, optional
+        The stream's; None where there is none.
+    schema : Schema, optional
+        The one on record.
+    new : Schema
+        The one that the rows are written by.
+    milliseconds, sequence : uint64 arrays, shape (n,)
+        The rows' ids.
+    """
+    if schema is not None and schema == new and (schema.origin or not len(milliseconds)):
+        return None
+    origin = schema.origin if schema else None
+    if origin is None and len(milliseconds):
+        origin = Origin(StreamId(int(milliseconds[0]), int(sequence[0])), state.added if state else 0)
+    return replace(new, origin=origin).to_json()
 
 
 def _check_all(replies: list[Any]) -> None:
