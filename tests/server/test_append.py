@@ -213,6 +213,9 @@ class TestSchema:
             (np.array([1]), np.array([True, False]), 0),
             (np.array(["2024"], "M8[s]"), np.array(["2024", "2024-01-01T00:00:00.5"], "M8[ms]"), 1),
             (pd.Categorical(["a"]), np.array(["a", "b"], object), 1),
+            (pd.array([[1]], object), pd.array([[2.0], [3.5]], object), 1),
+            (pd.array([[1]], object), pd.array([["2"], ["3"]], object), 0),
+            (pd.array([[1]], object), pd.array([{"item": 2}, {"item": 3}], object), 0),
         ],
         ids=repr,
     )
@@ -247,6 +250,48 @@ class TestSchema:
         found = stream.frame()["x"]
         assert found.dtype == dtype
         assert found.tolist()[1:] == list(pd.Series(second).astype(dtype))
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ([[1, 2]], [[]]),
+            ([[1]], [[None]]),
+            ([[[1]]], [[[]]]),
+            ([{"a": 1}], [{"a": None}]),
+            ([[{"a": 1}]], [[{"a": None}]]),
+            ([1.5], [float("nan")]),
+            (["x"], [float("nan")]),
+        ],
+        ids=repr,
+    )
+    def test_what_is_null_or_empty_fits(self, stream: TimeSeriesStream, first: Any, second: Any) -> None:
+        """Objects that are all null, or empty within, fit what the record holds there."""
+        stream.append(at("2024-01-01", x=first))
+        stream.append(at("2024-01-02", x=pd.array(second, object)))
+        assert repr(stream.frame()["x"].tolist()) == repr([*first, *second])
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [([None], [1]), ([[]], [[1]]), ([[[]]], [[[1]]]), ([{"a": None, "b": 1}], [{"a": 2, "b": 1}])],
+        ids=repr,
+    )
+    def test_null_or_empty_so_far(self, stream: TimeSeriesStream, first: Any, second: Any) -> None:
+        """Where a record holds nothing but nulls so far, `evolve=True` makes it whatever comes, as the error says."""
+        stream.append(at("2024-01-01", x=first))
+        frame = at("2024-01-02", x=pd.array(second, object))
+        with pytest.raises(SchemaError, match=r"null.*row 0. `evolve=True`"):
+            stream.append(frame)
+        stream.append(frame, evolve=True)
+        assert stream.frame()["x"].tolist() == [*first, *second]
+
+    def test_nulls_without_a_type(self, stream: TimeSeriesStream) -> None:
+        """Arrow's column of nulls fits every column that may be null."""
+        frame = at("2024-01-01", a=[1.5], b=["x"], c=pd.to_datetime(["2024"]), d=pd.array([1], "Int8"))
+        stream.append(frame)
+        nulls = {label: pd.array([None], dtype=pd.ArrowDtype(pa.null())) for label in frame}
+        stream.append(at("2024-01-02", **nulls))
+        assert stream.frame().dtypes.equals(frame.dtypes)
+        assert stream.frame().isna().to_numpy().tolist() == [[False] * 4, [True] * 4]
 
     def test_a_null_among_ints(self, stream: TimeSeriesStream) -> None:
         """A null in a column of ints is an error with its row, unless the record may be widened to nullable ints."""
