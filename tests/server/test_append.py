@@ -16,7 +16,9 @@ from pandas.testing import assert_frame_equal
 import walrus_ts
 from tests.helpers import wait_until
 from walrus_ts import Database, LateRowsError, SchemaError, UsageError
+from walrus_ts.columnar.schema import Records
 from walrus_ts.timeseries import TimeSeriesStream
+from walrus_ts.transfer.load import Job, append
 
 
 @pytest.fixture
@@ -667,6 +669,18 @@ class TestLoads:
         stream.append(frame, load=caught.value.load)
         assert_frame_equal(stream.frame(), frame, check_freq=False)
         assert list(db.scan_iter("walrus_ts:load:*")) == []
+
+
+def test_an_error_of_nobodys(stream: TimeSeriesStream, db: Database) -> None:
+    """Whatever goes wrong while an append is planned, it leaves nothing in Redis."""
+
+    def fit(record: Any) -> Any:
+        raise KeyError("nobody has thought of it")
+
+    job = Job(Records(stream.key.encode()), pa.array([0], pa.timestamp("s")), fit)
+    with pytest.raises(KeyError):
+        append(db.data.connection_pool, job)
+    assert list(db.scan_iter(f"*{stream.key}*")) == []
 
 
 class TestStaleRecords:

@@ -23,13 +23,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pyarrow as pa
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import BusyLoadingError
 
 from walrus_ts.columnar import commands, resp, text
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import SLACK
 from walrus_ts.columnar.schema import Fitted, Origin, Records, Schema
-from walrus_ts.errors import AppendError, LateRowsError, UsageError, WalrusTSError
+from walrus_ts.errors import AppendError, LateRowsError, UsageError
 from walrus_ts.ids import StreamId, count_late, to_ids
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
@@ -255,7 +255,7 @@ class _Load:
             return False
         except (*LOST, BusyLoadingError):
             raise
-        except (WalrusTSError, RedisError) as error:
+        except Exception as error:  # whatever it is, nothing of a load that never began is left behind
             self._give_up(wire)
             if not self._sent or isinstance(error, AppendError):
                 raise
