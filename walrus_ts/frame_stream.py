@@ -12,7 +12,7 @@ import pyarrow as pa
 from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.schema import Fitted, Label, Records, Schema, fit, to_bytes
+from walrus_ts.columnar.schema import Fitted, Label, Origin, Records, Schema, fit, to_bytes
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError
 from walrus_ts.frames import Errors, Scan, Source
@@ -22,7 +22,7 @@ from walrus_ts.progress import Progress, reporting
 from walrus_ts.transfer import load as loading
 from walrus_ts.transfer.few import MOST_ROWS, append_few
 from walrus_ts.transfer.load import Appended
-from walrus_ts.transfer.scan import Range, StreamState, fix_end, pages
+from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages
 from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class _Few:
 
     plan: Plan
     record: bytes
-    added: int
+    origin: Origin
 
 
 class FrameStream:
@@ -147,7 +147,7 @@ class FrameStream:
         rows = plan.plan.rows(frame) if plan is not None else None
         if plan is None or not rows:
             return None
-        if append_few(self.database.data.connection_pool, self._records, plan.record, plan.added, rows):
+        if append_few(self.database.data.connection_pool, self._records, plan.record, plan.origin, rows):
             return Appended(len(rows), 0, rows[0][0].decode(), rows[-1][0].decode())
         self._few = None
         return None
@@ -159,7 +159,7 @@ class FrameStream:
         schema = None if record is None else Schema.from_json(record, self._source.where)
         if schema is not None and schema.origin is not None:
             plan = Plan.of(frame, schema)
-            self._few = None if plan is None else _Few(plan, record, schema.origin.added)
+            self._few = None if plan is None else _Few(plan, record, schema.origin)
 
     def _append_batches(
         self,
@@ -377,15 +377,13 @@ class FrameStream:
         source = self._source
         schema = pandas_io.declared(columns, unit, tz)
         with Wire(source.pool) as wire:
-            kind, record = map(
-                check, wire.ask(command(b"TYPE", self._records.key), command(b"GET", self._records.schema))
-            )
+            kind = check(wire.ask(command(b"TYPE", self._records.key))[0])
             if kind not in (b"none", b"stream"):
                 raise UsageError(
                     f"{source.where} is no stream but a {kind.decode()}; declare another key", key=self._records.key
                 )
-            if record is not None:
-                old = Schema.from_json(record, source.where)
+            old = look(wire, self._records)[1]
+            if old is not None:
                 schema = replace(schema, origin=old.origin, columns=_keep_fields(schema, old))
             check(wire.ask(command(b"SET", self._records.schema, schema.to_json()))[0])
         return schema

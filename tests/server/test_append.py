@@ -699,6 +699,34 @@ class TestStaleRecords:
         db.xadd(stream.key, {"x": "no number"}, "1-0")
         assert stream.frame()["x"].tolist() == ["no number"]
 
+    @pytest.mark.parametrize("rows", [1, 3, 5])
+    def test_made_anew_with_ids_of_redis_own(self, stream: TimeSeriesStream, db: Database, rows: int) -> None:
+        """Nor where the new stream's ids are behind those of the old one, and its entries as many."""
+        stream.append(seconds(3))
+        db.delete(stream.key)
+        for _ in range(rows):
+            db.xadd(stream.key, {"x": "no number"})
+        assert stream.schema is None
+        assert stream.tail()["x"].tolist() == stream.frame()["x"].tolist() == ["no number"] * rows
+
+    def test_removed_rows_do_not_make_another_stream(self, stream: TimeSeriesStream, db: Database) -> None:
+        """A stream whose first entries are deleted or trimmed is still the one that the record is of."""
+        stream.append(seconds(5))
+        db.xdel(stream.key, stream.frame(ids=True)["stream_id"].iloc[0])
+        assert stream.frame()["x"].tolist() == [1, 2, 3, 4]
+        stream.trim(2, approximate=False)
+        assert stream.frame()["x"].tolist() == [3, 4]
+        stream.delete_range()
+        assert stream.frame()["x"].dtype == "int64"
+
+    def test_declared_anew(self, stream: TimeSeriesStream, db: Database) -> None:
+        """What is declared for a stream that another program made anew holds for that one."""
+        stream.append(seconds(3))
+        db.delete(stream.key)
+        db.xadd(stream.key, {"x": "1.5"})
+        stream.declare({"x": "float64"})
+        assert stream.frame()["x"].tolist() == [1.5]
+
     def test_drop(self, stream: TimeSeriesStream, db: Database) -> None:
         """`drop` deletes the stream and its records, and says whether there was one."""
         stream.append(at("2024-01-01"), load="a")

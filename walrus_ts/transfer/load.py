@@ -425,7 +425,7 @@ class _Load:
         last = StreamId.parse(ids[-1].as_py()) if rows else (view.state.last_id if view.state else StreamId(0, 0))
         added = (view.state.added if view.state else 0) + rows
         behind = _View(
-            StreamState(last, added, 0) if rows or view.state else None,
+            StreamState(last, added) if rows or view.state else None,
             view.record if record is None else record,
             None if progress.finished and self._token else progress.to_json(),
         )
