@@ -22,7 +22,7 @@ from walrus_ts.progress import Progress, reporting
 from walrus_ts.transfer import load as loading
 from walrus_ts.transfer.few import MOST_ROWS, append_few
 from walrus_ts.transfer.load import Appended
-from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages
+from walrus_ts.transfer.scan import Range, fix_end, look, pages
 from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
@@ -454,13 +454,11 @@ class Loc:
 def loads_frame(source: Source) -> pd.DataFrame:
     """Return a stream's named loads, but those of a stream that was deleted since."""
     with Wire(source.pool) as wire:
-        info, found = wire.ask(
-            command(b"XINFO", b"STREAM", source.records.key), command(b"HGETALL", source.records.loads)
-        )
-    state = StreamState.of(info)
-    pairs = zip(check(found)[::2], found[1::2], strict=True)
+        state, schema = look(wire, source.records)
+        found = check(wire.ask(command(b"HGETALL", source.records.loads))[0])
+    pairs = zip(found[::2], found[1::2], strict=True)
     loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(record) for name, record in pairs}
-    kept = {name: p for name, p in loads.items() if state is not None and state.added >= p.added + p.stored}
+    kept = {name: p for name, p in loads.items() if p.holds(state, schema)}
 
     frame = pd.DataFrame(
         {

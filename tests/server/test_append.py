@@ -641,6 +641,37 @@ class TestLoads:
         assert stream.append(seconds(10), load="a").rows == 10
         assert stream.length() == 10
 
+    def test_after_the_stream_was_made_anew(self, stream: TimeSeriesStream, db: Database) -> None:
+        """Nor does a load made again write nothing where the stream was deleted and made anew since."""
+        stream.append(seconds(10), load="a")
+        stream.append(seconds(10, "2024-02-01"), load="b")
+        db.delete(stream.key)
+        stream.append(seconds(30, "2023-01-01"))
+        assert stream.loads().empty
+        assert not db.exists(Records(stream.key.encode()).loads)
+        assert stream.append(seconds(10), load="a").rows == 10
+        assert stream.append(seconds(10), load="a").rows == 0
+        assert stream.loads().index.tolist() == ["a"]
+
+    def test_after_another_program_made_the_stream_anew(self, stream: TimeSeriesStream, db: Database) -> None:
+        """It is told also where another program has added more entries than the load had."""
+        stream.append(seconds(10), load="a")
+        db.delete(stream.key)
+        for n in range(20):
+            db.xadd(stream.key, {"x": n}, f"{n}-1")
+        assert stream.loads().empty
+        assert stream.append(seconds(10), load="a").rows == 10
+        assert stream.append(seconds(10), load="a").rows == 0
+
+    def test_a_frame_of_late_rows(self, stream: TimeSeriesStream, db: Database) -> None:
+        """A load all of whose rows were late is complete, until another program deletes the stream."""
+        db.xadd(stream.key, {"x": 1}, "1704153600000-0")
+        assert stream.append(seconds(10), load="a", late="skip").skipped == 10
+        assert stream.append(seconds(10), load="a") == (0, 0, None, None)
+        assert stream.loads()["skipped"].tolist() == [10]
+        db.delete(stream.key)
+        assert stream.append(seconds(10), load="a").rows == 10
+
     def test_skipped_rows(self, stream: TimeSeriesStream) -> None:
         """A load remembers how many late rows were left out."""
         stream.append(at("2024-01-01 00:00:04"))

@@ -110,6 +110,15 @@ class Origin:
     id: StreamId
     added: int
 
+    def to_json(self) -> dict[str, Any]:
+        """Describe the first write, within a record."""
+        return {"id": str(self.id), "added": self.added}
+
+    @classmethod
+    def from_json(cls, read: dict[str, Any]) -> Origin:
+        """Return the first write that `to_json` described."""
+        return cls(StreamId.parse(read["id"]), int(read["added"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
@@ -175,7 +184,7 @@ class Schema:
                 for column in self.columns
             ],
             "labels": self.labels,
-            "origin": self.origin and {"id": str(self.origin.id), "added": self.origin.added},
+            "origin": self.origin and self.origin.to_json(),
         }
         return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -227,7 +236,7 @@ class Schema:
             index["zone"],
             label_from_json(index["name"]),
             read["labels"],
-            origin and Origin(StreamId.parse(origin["id"]), int(origin["added"])),
+            origin and Origin.from_json(origin),
         )
 
 
