@@ -12,7 +12,7 @@ import pyarrow as pa
 from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.schema import Fitted, Label, Records, Schema, fit, to_bytes
+from walrus_ts.columnar.schema import Fitted, Label, Origin, Records, Schema, fit, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError
@@ -25,7 +25,7 @@ from walrus_ts.transfer import load as loading
 from walrus_ts.transfer.dead import Letter, letters, replay
 from walrus_ts.transfer.few import MOST_ROWS, append_few
 from walrus_ts.transfer.load import Appended
-from walrus_ts.transfer.scan import Range, StreamState, fix_end, pages
+from walrus_ts.transfer.scan import Range, fix_end, look, pages
 from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Few:
 
     plan: Plan
     record: bytes
-    added: int
+    origin: Origin
 
 
 class FrameStream:
@@ -156,7 +156,7 @@ class FrameStream:
         rows = plan.plan.rows(frame) if plan is not None else None
         if plan is None or not rows:
             return None
-        if append_few(self.database.data.connection_pool, self._records, plan.record, plan.added, rows):
+        if append_few(self.database.data.connection_pool, self._records, plan.record, plan.origin, rows):
             return Appended(len(rows), 0, rows[0][0].decode(), rows[-1][0].decode())
         self._few = None
         return None
@@ -168,7 +168,7 @@ class FrameStream:
         schema = None if record is None else Schema.from_json(record, self._source.where)
         if schema is not None and schema.origin is not None:
             plan = Plan.of(frame, schema)
-            self._few = None if plan is None else _Few(plan, record, schema.origin.added)
+            self._few = None if plan is None else _Few(plan, record, schema.origin)
 
     def _append_batches(
         self,
@@ -493,15 +493,13 @@ class FrameStream:
         source = self._source
         schema = pandas_io.declared(columns, unit, tz)
         with Wire(source.pool) as wire:
-            kind, record = map(
-                check, wire.ask(command(b"TYPE", self._records.key), command(b"GET", self._records.schema))
-            )
+            kind = check(wire.ask(command(b"TYPE", self._records.key))[0])
             if kind not in (b"none", b"stream"):
                 raise UsageError(
                     f"{source.where} is no stream but a {kind.decode()}; declare another key", key=self._records.key
                 )
-            if record is not None:
-                old = Schema.from_json(record, source.where)
+            old = look(wire, self._records)[1]
+            if old is not None:
                 schema = replace(schema, origin=old.origin, columns=_keep_fields(schema, old))
             check(wire.ask(command(b"SET", self._records.schema, schema.to_json()))[0])
         return schema
@@ -572,13 +570,11 @@ class Loc:
 def loads_frame(source: Source) -> pd.DataFrame:
     """Return a stream's named loads, but those of a stream that was deleted since."""
     with Wire(source.pool) as wire:
-        info, found = wire.ask(
-            command(b"XINFO", b"STREAM", source.records.key), command(b"HGETALL", source.records.loads)
-        )
-    state = StreamState.of(info)
-    pairs = zip(check(found)[::2], found[1::2], strict=True)
+        state, schema = look(wire, source.records)
+        found = check(wire.ask(command(b"HGETALL", source.records.loads))[0])
+    pairs = zip(found[::2], found[1::2], strict=True)
     loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(record) for name, record in pairs}
-    kept = {name: p for name, p in loads.items() if state is not None and state.added >= p.added + p.stored}
+    kept = {name: p for name, p in loads.items() if p.holds(state, schema)}
 
     frame = pd.DataFrame(
         {

@@ -116,6 +116,16 @@ class TestAppend:
         assert_frame_equal(stream.frame("2024"), seconds(1), check_freq=False)
         assert stream.frame(errors="coerce").columns.tolist() == ["x", "y", "foreign"]
 
+    def test_a_stream_made_anew_with_ids_of_redis_own(self, stream: TimeSeriesStream, db: Database) -> None:
+        """Nor where its ids continue those of the old one, and its entries are more."""
+        appended_one_by_one(stream, seconds(3))
+        db.delete(stream.key)
+        for _ in range(5):
+            db.xadd(stream.key, {"y": "foreign"})
+        frame = seconds(1, "2100-01-01")
+        stream.append(frame)
+        assert_frame_equal(stream.frame("2100"), frame, check_freq=False)
+
     def test_late(self, stream: TimeSeriesStream) -> None:
         """A late row is an error that says so, or is left out."""
         appended_one_by_one(stream, seconds(3))

@@ -48,6 +48,18 @@ def leaves(array: pa.Array) -> list[pa.Array]:
     return [leaf for part in parts for leaf in leaves(part)]
 
 
+def filled(type_: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Return a type with those of another where it has null ones: what is empty or null so far may become anything."""
+    if pa.types.is_null(type_):
+        return other
+    if not (is_nested(type_) and is_nested(other)):
+        return type_
+    fields, others = _children(type_), _children(other)
+    if len(fields) != len(others) or (pa.types.is_struct(type_) and _names(fields) != _names(others)):
+        return type_
+    return _rebuilt(type_, [f.with_type(filled(f.type, o.type)) for f, o in zip(fields, others, strict=True)])
+
+
 def encode(array: pa.Array) -> pa.Array:
     """Write each value as JSON.
 
@@ -125,11 +137,19 @@ def _children(type_: pa.DataType) -> list[pa.Field]:
     return [type_.value_field]
 
 
+def _names(fields: list[pa.Field]) -> list[str]:
+    return [field.name for field in fields]
+
+
 def _map(type_: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
     """Replace the types at the ends of a nested type."""
     if not is_nested(type_):
         return leaf(type_)
-    children = [field.with_type(_map(field.type, leaf)) for field in _children(type_)]
+    return _rebuilt(type_, [field.with_type(_map(field.type, leaf)) for field in _children(type_)])
+
+
+def _rebuilt(type_: pa.DataType, children: list[pa.Field]) -> pa.DataType:
+    """Return a type of the same kind with other children."""
     if pa.types.is_map(type_):
         return pa.map_(*children)
     if pa.types.is_struct(type_):

@@ -16,7 +16,7 @@ from walrus_ts.columnar.commands import EMPTY_PAIR, command, id_texts
 from walrus_ts.columnar.schema import Fitted
 from walrus_ts.errors import BatchLostError, UsageError
 from walrus_ts.ids import StreamId, to_ids
-from walrus_ts.transfer.load import Job, check_late, record_to_write
+from walrus_ts.transfer.load import Job, check_late, first_write, record_to_write
 from walrus_ts.transfer.member import Guard, Member
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.script import MOST_UNPACKED
@@ -147,7 +147,8 @@ def _append(
     fitted = job.fit(schema)
     check_late(job, fitted.times, state)
     milliseconds, sequence = to_ids(fitted.times, state.last_id if state else None)
-    written = record_to_write(state, schema, fitted.schema, milliseconds, sequence)
+    origin = first_write(state, schema, milliseconds, sequence)
+    written = record_to_write(schema, fitted.schema, origin)
     if written is not None:
         commands.append([b"SET", job.records.schema, written])
         record = written
@@ -155,8 +156,7 @@ def _append(
     commands += [[b"XADD", job.records.key, id_, *pairs] for id_, pairs in zip(ids, _pairs(fitted), strict=True)]
     if ids:
         last = StreamId.parse(ids[-1])
-        before = state or StreamState(StreamId(0, 0), 0, 0)
-        state = replace(before, last_id=last, added=before.added + len(ids), length=before.length + len(ids))
+        state = StreamState(last, (state.added if state else 0) + len(ids), state.first_id if state else None)
     return state, record
 
 

@@ -15,7 +15,7 @@ from redis.exceptions import BusyLoadingError
 
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.schema import Records
+from walrus_ts.columnar.schema import Origin, Records
 from walrus_ts.errors import AppendError
 from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
 
@@ -25,18 +25,21 @@ if TYPE_CHECKING:
 MOST_ROWS = 100
 _PATIENCE_SECONDS = 20.0
 
-# KEYS: stream, schema record. ARGV: the record, how many entries had been added before the stream's first write, rows;
-# then of each row: its id, how many arguments follow, fields and values. Returns 1 where the rows are added, 0 where
-# nothing is: the record is another, the stream is another, or the ids are not greater than its last one.
+# KEYS: stream, schema record. ARGV: the record; the id of the stream's first write, and how many entries had been added
+# before it; rows; then of each row: its id, how many arguments follow, fields and values. Returns 1 where the rows are
+# added, 0 where nothing is: the record is another, the stream is another (`StreamState.began`), or the ids are not
+# greater than its last one.
 _SCRIPT = b"""
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
-if info.err then return 0 end
-for i = 1, #info, 2 do
-  if info[i] == 'entries-added' and info[i + 1] <= tonumber(ARGV[2]) then return 0 end
-end
-local at = 4
-for row = 1, tonumber(ARGV[3]) do
+local reply = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if reply.err then return 0 end
+local info = {}
+for i = 1, #reply, 2 do info[reply[i]] = reply[i + 1] end
+local before, added, first = tonumber(ARGV[3]), info['entries-added'], info['first-entry']
+if added <= before then return 0 end
+if before == 0 and info['length'] == added and first[1] ~= ARGV[2] then return 0 end
+local at = 5
+for row = 1, tonumber(ARGV[4]) do
   local count = tonumber(ARGV[at + 1])
   local added = redis.pcall('XADD', KEYS[1], ARGV[at], unpack(ARGV, at + 2, at + 1 + count))
   if type(added) == 'table' and added.err then
@@ -53,7 +56,7 @@ _SHA = sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
 Row = tuple[bytes, list[bytes]]  # its id; its fields and values, in turn
 
 
-def append_few(pool: ConnectionPool, records: Records, record: bytes, added: int, rows: Sequence[Row]) -> bool:
+def append_few(pool: ConnectionPool, records: Records, record: bytes, origin: Origin, rows: Sequence[Row]) -> bool:
     """Add rows, if the stream has this schema record and ends before them.
 
     Parameters
@@ -64,8 +67,8 @@ def append_few(pool: ConnectionPool, records: Records, record: bytes, added: int
         Of the stream.
     record : bytes
         The schema record that the rows are written by.
-    added : int
-        Entries that had ever been added to the stream before its first write under the record.
+    origin : Origin
+        The record's.
     rows : sequence of (id, pairs)
         Of increasing ids, not empty; the pairs are fields and values in turn.
 
@@ -81,7 +84,7 @@ def append_few(pool: ConnectionPool, records: Records, record: bytes, added: int
     redis.exceptions.RedisError
         The server refuses; nothing is stored.
     """
-    arguments = [record, b"%d" % added, b"%d" % len(rows)]
+    arguments = [record, origin.id.encode(), b"%d" % origin.added, b"%d" % len(rows)]
     for id_, pairs in rows:
         arguments += [id_, b"%d" % len(pairs), *pairs]
     lost, patience, pause = False, time.monotonic() + _PATIENCE_SECONDS, 0.02

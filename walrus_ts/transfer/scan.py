@@ -34,12 +34,13 @@ class StreamState:
         The last id that was generated; deleting entries does not take it back.
     added : int
         Entries that were ever added.
-    length : int
+    first_id : StreamId, optional
+        The first id that was ever added; None where an entry has been removed, so that it is not known.
     """
 
     last_id: StreamId
     added: int
-    length: int
+    first_id: StreamId | None = None
 
     @classmethod
     def of(cls, reply: Any) -> StreamState | None:
@@ -50,10 +51,14 @@ class StreamState:
         info = dict(zip(items[::2], items[1::2], strict=True))
         if b"entries-added" not in info:
             raise UsageError("DataFrames need Redis 7.0 or newer, or Valkey: the server does not tell `entries-added`")
-        return cls(StreamId.parse(info[b"last-generated-id"]), info[b"entries-added"], info[b"length"])
+        added, first = info[b"entries-added"], info[b"first-entry"]
+        whole = first and info[b"length"] == added
+        return cls(StreamId.parse(info[b"last-generated-id"]), added, StreamId.parse(first[0]) if whole else None)
 
     def began(self, origin: Origin) -> bool:
         """Tell whether this may be the stream that had this first write, and not one made since under its key."""
+        if self.first_id is not None and origin.added == 0:
+            return self.first_id == origin.id
         return self.added > origin.added and self.last_id >= origin.id
 
 
