@@ -106,12 +106,6 @@ class Rows:
     ticks: np.ndarray[Any, Any]
     ids: Ids | None
 
-    def id_texts(self) -> list[str]:
-        """Return the ids as Redis writes them."""
-        assert self.ids is not None  # the caller has asked for them
-        texts = commands.id_texts(self.ids[:, 0], self.ids[:, 1]).cast(pa.string())
-        return list(texts.to_pylist())
-
 
 class Decoder:
     """Makes rows of entries, by a schema.
@@ -274,12 +268,29 @@ def to_pandas(
 ) -> pd.DataFrame:
     """Make a DataFrame of rows, which are used up; `ids` adds the column `stream_id`."""
     frame = pandas_io.to_frame(rows.ticks, rows.arrays, rows.schema, backend=backend, zone=zone)
-    if ids:
-        if STREAM_ID in frame.columns:
-            raise UsageError(
-                f"the data have a column {STREAM_ID!r} of their own; leave it out by `columns=`", column=STREAM_ID
-            )
-        frame[STREAM_ID] = pd.array(rows.id_texts(), dtype="str")
+    return frame if rows.ids is None or not ids else with_ids(frame, rows.ids)
+
+
+def with_ids(frame: pd.DataFrame, ids: Ids) -> pd.DataFrame:
+    """Add the column `stream_id` to a frame.
+
+    Parameters
+    ----------
+    frame : DataFrame, shape (n, k)
+    ids : uint64 array, shape (n, 2)
+
+    Raises
+    ------
+    UsageError
+        The data have a column of that name.
+    """
+    if STREAM_ID in frame.columns:
+        raise UsageError(
+            f"the data have a column {STREAM_ID!r} of their own; leave it out by `columns=`", column=STREAM_ID
+        )
+    frame = frame.copy(deep=False)
+    texts = commands.id_texts(ids[:, 0], ids[:, 1]).cast(pa.string())
+    frame[pandas_io.full_label(frame.columns, STREAM_ID)] = pd.array(texts.to_pylist(), dtype="str")
     return frame
 
 
@@ -317,7 +328,7 @@ class Scan:
             raise UsageError(f"limit is a number of rows, not negative; found {limit}", limit=limit)
         self._source = source
         self._start, self._stop = start, stop
-        self._columns = None if columns is None else _labels(columns)
+        self._columns = None if columns is None else label_list(columns)
         self._limit = limit
         self._errors = errors
 
@@ -351,14 +362,17 @@ class Scan:
         """
         if self._start is None and self._stop is None and self._limit is not None and self._limit <= _FEW:
             return self._read_few(self._limit, dtype_backend, ids=ids, reverse=reverse)
+        return to_pandas(self.rows(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
+
+    def rows(self, *, ids: bool = False, reverse: bool = False) -> Rows:
+        """Read the range as Arrow has it, beside the schema that says what frame it stands for."""
         decoder, range_ = self._begin(ids=ids)
         rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
-        return to_pandas(_reversed(rows) if reverse else rows, self._source.zone, dtype_backend, ids=ids)
+        return _reversed(rows) if reverse else rows
 
     def to_arrow(self) -> pa.Table:
         """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name."""
-        decoder, range_ = self._begin()
-        return self._arrow(combine(self._pages(decoder, range_), decoder.empty()))
+        return self._arrow(self.rows())
 
     def to_polars(self) -> pl.DataFrame:
         """Read the range into a polars DataFrame; its first column is the index, ``"time"`` where it has no name."""
@@ -470,7 +484,14 @@ class Scan:
         return pa.table([times, *rows.arrays], names=[name, *names])
 
 
-def _labels(columns: Any) -> list[Label]:
+def label_list(columns: Any) -> list[Label]:
+    """Return the labels that `columns=` names.
+
+    Raises
+    ------
+    UsageError
+        It is no list of labels, or names one twice.
+    """
     if isinstance(columns, str) or not isinstance(columns, Iterable):
         raise UsageError(
             f"columns is a list of labels; found {columns!r}. Write columns=[{columns!r}].", columns=columns
