@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import selectors
-import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
     from walrus_ts.embedded import EmbeddedServer
 
 Entry = tuple[bytes, dict[bytes, bytes]]
+
+# poll(2) keeps hold of a socket that another thread closes, and wakes up; epoll(7) forgets it, and waits on.
+_Selector = getattr(selectors, "PollSelector", selectors.DefaultSelector)  # Windows has no poll
 
 SLACK = 5.0  # seconds that the reply to a blocking command may be late, at the least
 
@@ -66,10 +68,14 @@ def send_once(client: redis.Redis, *command: EncodableT, block: int | None = Non
         timeout = _reply_timeout(connection.socket_timeout, block)
         connection._sock.settimeout(timeout)
         if timeout is None:
-            wait_readable(connection._sock)
+            wait_readable(connection)
         reply = connection.read_response()
         connection._sock.settimeout(connection.socket_timeout)
         return reply
+    except AttributeError as error:
+        if connection._sock is not None:
+            raise
+        raise redis.ConnectionError("the connection was closed while a reply was on its way") from error
     except BaseException as error:  # Ctrl-C, too: a reply that comes later is no other command's
         if block is not None or not isinstance(error, redis.ResponseError):
             connection.disconnect()
@@ -78,15 +84,24 @@ def send_once(client: redis.Redis, *command: EncodableT, block: int | None = Non
         pool.release(connection)
 
 
-def wait_readable(waiting: socket.socket) -> None:
-    """Wait for ever until a socket has something to read; Ctrl-C ends it.
+def wait_readable(connection: Any) -> None:
+    """Wait for ever until a connection of redis-py's has something to read; Ctrl-C ends it, and so does closing it.
 
-    It does not always end a bare `recv`: a library may have asked the kernel to restart what a signal has interrupted
-    (`signal.siginterrupt`), as polars does when it is first used. No wait of a selector is ever restarted (signal(7)).
+    Ctrl-C does not always end a bare `recv`: a library may have asked the kernel to restart what a signal has
+    interrupted (`signal.siginterrupt`), as polars does when it is first used. No wait of a selector is ever restarted
+    (signal(7)).
+
+    Raises
+    ------
+    redis.ConnectionError
+        The connection is closed.
     """
-    with selectors.DefaultSelector() as selector:
-        selector.register(waiting, selectors.EVENT_READ)
-        selector.select()
+    try:
+        with _Selector() as selector:
+            selector.register(connection._sock, selectors.EVENT_READ)
+            selector.select()
+    except (OSError, ValueError) as error:  # ValueError: there is no socket any more
+        raise redis.ConnectionError(f"the connection was closed while a reply was on its way: {error}") from error
 
 
 def _reply_timeout(socket_timeout: float | None, block: int) -> float | None:
