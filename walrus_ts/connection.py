@@ -40,8 +40,8 @@ def send_once(client: redis.Redis, *command: EncodableT, block: int | None = Non
     """Send a command once and return its reply as the protocol has it, without callbacks.
 
     For what must not be sent twice: redis-py repeats a command whose reply was lost, and a repeated
-    XREADGROUP leaves the entries of the lost reply pending, unseen. And for what blocks: redis-py
-    waits `socket_timeout` for a reply and no longer.
+    XREADGROUP or XCLAIM leaves the entries of the lost reply pending, unseen. And for what blocks:
+    redis-py waits `socket_timeout` for a reply and no longer.
 
     Parameters
     ----------
@@ -143,11 +143,15 @@ def read_streams(
         options += ["BLOCK", block]
     where = ["STREAMS", *positions, *positions.values()]
     reply = send_once(client, *command, *options, *where, block=block)
-    return [(key, [_entry(*entry) for entry in entries]) for key, entries in reply or []]
+    return [(key, parse_entries(entries)) for key, entries in reply or []]
 
 
-def _entry(id: bytes, flat: list[bytes] | None) -> Entry:
-    return id, dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
+def parse_entries(reply: Sequence[Any]) -> list[Entry]:
+    """Give entries, as a reply has them, as ids and fields.
+
+    Redis 6.2 claims entries that are deleted, and sends a null in their places: they are left out.
+    """
+    return [(id, dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}) for id, flat in filter(None, reply)]
 
 
 def check_count(value: int | None, name: str = "count", minimum: int = 1) -> int | None:
