@@ -216,8 +216,10 @@ class Keeper:
         """Note in the server's state that there is no server any more, and why."""
         import json
 
+        home = os.stat(".")
+        folder = [home.st_dev, home.st_ino]
         with open("server.json.new", "w", encoding="ascii") as file:
-            json.dump({"socket": self.socket_path, "exit_code": exit_code}, file)
+            json.dump({"folder": folder, "socket": self.socket_path, "exit_code": exit_code}, file)
         os.replace("server.json.new", "server.json")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import selectors
-import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 
+# poll(2) keeps hold of a socket that another thread closes, and wakes up; epoll(7) forgets it, and waits on.
+_Selector = getattr(selectors, "PollSelector", selectors.DefaultSelector)  # Windows has no poll
+
 SLACK = 5.0  # seconds that the reply to a blocking command may be late, at the least
 
 # The embedded servers of pools. A pool keeps its server: a pipeline has a pool, and no database.
@@ -38,8 +40,8 @@ def send_once(client: redis.Redis, *command: EncodableT, block: int | None = Non
     """Send a command once and return its reply as the protocol has it, without callbacks.
 
     For what must not be sent twice: redis-py repeats a command whose reply was lost, and a repeated
-    XREADGROUP leaves the entries of the lost reply pending, unseen. And for what blocks: redis-py
-    waits `socket_timeout` for a reply and no longer.
+    XREADGROUP or XCLAIM leaves the entries of the lost reply pending, unseen. And for what blocks:
+    redis-py waits `socket_timeout` for a reply and no longer.
 
     Parameters
     ----------
@@ -66,10 +68,14 @@ def send_once(client: redis.Redis, *command: EncodableT, block: int | None = Non
         timeout = _reply_timeout(connection.socket_timeout, block)
         connection._sock.settimeout(timeout)
         if timeout is None:
-            wait_readable(connection._sock)
+            wait_readable(connection)
         reply = connection.read_response()
         connection._sock.settimeout(connection.socket_timeout)
         return reply
+    except AttributeError as error:
+        if connection._sock is not None:
+            raise
+        raise redis.ConnectionError("the connection was closed while a reply was on its way") from error
     except BaseException as error:  # Ctrl-C, too: a reply that comes later is no other command's
         if block is not None or not isinstance(error, redis.ResponseError):
             connection.disconnect()
@@ -78,15 +84,24 @@ def send_once(client: redis.Redis, *command: EncodableT, block: int | None = Non
         pool.release(connection)
 
 
-def wait_readable(waiting: socket.socket) -> None:
-    """Wait for ever until a socket has something to read; Ctrl-C ends it.
+def wait_readable(connection: Any) -> None:
+    """Wait for ever until a connection of redis-py's has something to read; Ctrl-C ends it, and so does closing it.
 
-    It does not always end a bare `recv`: a library may have asked the kernel to restart what a signal has interrupted
-    (`signal.siginterrupt`), as polars does when it is first used. No wait of a selector is ever restarted (signal(7)).
+    Ctrl-C does not always end a bare `recv`: a library may have asked the kernel to restart what a signal has
+    interrupted (`signal.siginterrupt`), as polars does when it is first used. No wait of a selector is ever restarted
+    (signal(7)).
+
+    Raises
+    ------
+    redis.ConnectionError
+        The connection is closed.
     """
-    with selectors.DefaultSelector() as selector:
-        selector.register(waiting, selectors.EVENT_READ)
-        selector.select()
+    try:
+        with _Selector() as selector:
+            selector.register(connection._sock, selectors.EVENT_READ)
+            selector.select()
+    except (OSError, ValueError) as error:  # ValueError: there is no socket any more
+        raise redis.ConnectionError(f"the connection was closed while a reply was on its way: {error}") from error
 
 
 def _reply_timeout(socket_timeout: float | None, block: int) -> float | None:
@@ -128,11 +143,15 @@ def read_streams(
         options += ["BLOCK", block]
     where = ["STREAMS", *positions, *positions.values()]
     reply = send_once(client, *command, *options, *where, block=block)
-    return [(key, [_entry(*entry) for entry in entries]) for key, entries in reply or []]
+    return [(key, parse_entries(entries)) for key, entries in reply or []]
 
 
-def _entry(id: bytes, flat: list[bytes] | None) -> Entry:
-    return id, dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
+def parse_entries(reply: Sequence[Any]) -> list[Entry]:
+    """Give entries, as a reply has them, as ids and fields.
+
+    Redis 6.2 claims entries that are deleted, and sends a null in their places: they are left out.
+    """
+    return [(id, dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}) for id, flat in filter(None, reply)]
 
 
 def check_count(value: int | None, name: str = "count", minimum: int = 1) -> int | None:

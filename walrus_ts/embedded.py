@@ -199,6 +199,7 @@ def open_server(url: str = SCHEME) -> EmbeddedServer:
 class _State(TypedDict, total=False):
     """What ``server.json`` says; nothing in it means that a server runs."""
 
+    folder: list[int]  # whose state it is (`_Home.identity`): of a copy, the one that was copied
     socket: str
     exit_code: int  # there is no server any more, since it ended so
 
@@ -234,15 +235,22 @@ class _Home:
         with _lock_file(self.lock_path("keeper")) as keeper:
             return not _try_lock(keeper, fcntl.LOCK_SH)
 
+    def identity(self) -> list[int]:
+        """Tell this folder from its copies, also when it is moved; `_keeper.py` does the same."""
+        status = self.path.stat()
+        return [status.st_dev, status.st_ino]
+
     def read_state(self) -> _State:
+        """Read the state; that of another folder, with which this one was copied, is none."""
         try:
             state: _State = json.loads((self.path / "server.json").read_bytes())
-        except (FileNotFoundError, ValueError):  # ValueError: cut off by a power failure
+            return state if state["folder"] == self.identity() else {}
+        except (FileNotFoundError, ValueError, TypeError, KeyError):  # ValueError: cut off by a power failure
             return {}
-        return state
 
-    def write_state(self, state: _State) -> None:
+    def write_state(self, socket_path: str) -> None:
         new = self.path / "server.json.new"
+        state: _State = {"folder": self.identity(), "socket": socket_path}
         new.write_text(json.dumps(state), encoding="ascii")
         new.replace(self.path / "server.json")
 
@@ -250,7 +258,7 @@ class _Home:
         directory = self.path if self.private else self.socket_directory()
         # Users of a server that died look for it where it was.
         socket_path = str((directory or _make_socket_directory()) / "s")
-        self.write_state({"socket": socket_path})
+        self.write_state(socket_path)
         log = self.open_log()
         try:
             # It ends at once, and leaves behind the keeper proper, which holds the lock `keeper`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from walrus_ts.connection import Entry, check_count, read_streams
+from walrus_ts.connection import Entry, check_count, parse_entries, read_streams, send_once
 from walrus_ts.stream import AnyId, Stream
 
 if TYPE_CHECKING:
@@ -91,6 +91,9 @@ class ConsumerGroupStream(Stream[E]):
     def claim(self, *ids: AnyId, min_idle_time: int = 0) -> list[E]:
         """Make pending entries this consumer's own, and return them (XCLAIM).
 
+        It is sent once, never again: had a reply been lost, the entries would not be idle any more,
+        and another reply would leave them out.
+
         Parameters
         ----------
         *ids
@@ -101,11 +104,19 @@ class ConsumerGroupStream(Stream[E]):
         -------
         list
             The entries that were claimed. Each counts one delivery more.
+
+        Raises
+        ------
+        UsageError
+            `min_idle_time` is no whole number.
+        redis.ResponseError
+            There is no such group: the message begins with NOGROUP.
         """
         if not ids:
             return []
-        claimed = self._data.xclaim(self.key, self.group, self.consumer_name, min_idle_time, self._ids_in(ids))
-        return self._entries_out(claimed)
+        idle = check_count(min_idle_time, "min_idle_time", minimum=0) or 0
+        reply = send_once(self._data, "XCLAIM", self.key, self.group, self.consumer_name, idle, *self._ids_in(ids))
+        return self._entries_out(parse_entries(reply))
 
     def autoclaim(
         self,
@@ -116,6 +127,8 @@ class ConsumerGroupStream(Stream[E]):
         justid: bool = False,
     ) -> list[Any]:
         """Make entries that are pending for long a consumer's own, and return them (XAUTOCLAIM).
+
+        It is sent once, never again, as `claim` is.
 
         Parameters
         ----------
@@ -135,14 +148,22 @@ class ConsumerGroupStream(Stream[E]):
         list
             As in redis-py: ``[next start id, entries, ids that were deleted]``, the last one from
             Redis 7 on, the first one `b"0-0"` at the end. With `justid` the claimed ids alone.
+
+        Raises
+        ------
+        UsageError
+            `min_idle_time` or `count` is no whole number.
+        redis.ResponseError
+            There is no such group: the message begins with NOGROUP.
         """
-        count = check_count(count)
-        start_id = self._axis(start_id).lower(start_id)
-        found = self._data.xautoclaim(self.key, self.group, consumer, min_idle_time, start_id, count, justid)
+        idle = check_count(min_idle_time, "min_idle_time", minimum=0) or 0
+        options: list[Any] = [] if (count := check_count(count)) is None else ["COUNT", count]
         if justid:
-            return found
-        following, entries, *deleted = found
-        return [following, self._entries_out(entries), *deleted]
+            options.append("JUSTID")
+        start = self._axis(start_id).lower(start_id)
+        reply = send_once(self._data, "XAUTOCLAIM", self.key, self.group, consumer, idle, start, *options)
+        following, entries, *deleted = reply
+        return list(entries) if justid else [following, self._entries_out(parse_entries(entries)), *deleted]
 
     def pending(
         self,

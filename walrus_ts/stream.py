@@ -86,11 +86,8 @@ class Stream(Generic[E]):
         return [axis.at(value) for value in values]
 
     def _entries_out(self, entries: Sequence[Any]) -> list[E]:
-        """Give entries the form in which the caller gets them.
-
-        Redis 6.2 claims entries that are deleted, and sends nothing in their places.
-        """
-        return cast("list[E]", [entry for entry in entries if entry[0] is not None])
+        """Give entries the form in which the caller gets them."""
+        return cast("list[E]", entries)
 
     # Writing ------------------------------------------------------------------------------------
 

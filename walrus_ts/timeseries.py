@@ -79,7 +79,7 @@ class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
         return TimeAxis(schema.unit if schema else None, self.tz)
 
     def _entries_out(self, entries: Sequence[Any]) -> list[Message]:
-        return [Message(self.key, id, data, self.tz) for id, data in entries if id is not None]
+        return [Message(self.key, id, data, self.tz) for id, data in entries]
 
     def _time_and_sequence(self, id: bytes) -> TimeAndSequence:
         parsed = StreamId.parse(id)

@@ -119,6 +119,13 @@ def url_of(folder: Path) -> str:
     return f"embedded://{quote(str(folder))}"
 
 
+def write_state(folder: Path, socket_path: str) -> None:
+    """Write the state that a server of the folder would leave."""
+    status = folder.stat()
+    state = {"folder": [status.st_dev, status.st_ino], "socket": socket_path}
+    (folder / "server.json").write_text(json.dumps(state))
+
+
 @pytest.fixture(autouse=True)
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give a test a short directory for all that it starts, and check that nothing is left."""
@@ -497,7 +504,7 @@ def test_all_killed(place: Path, folder: Path, order: list[str]) -> None:
         assert len(list(place.glob("wts-*"))) == 1
 
 
-@pytest.mark.parametrize("state", ['{"socket": "/nowhere/s"}', '{"socket": "/tmp/s"}', "", "{"])
+@pytest.mark.parametrize("state", ['{"socket": "/nowhere/s"}', '{"socket": "/tmp/s"}', "", "{", "[]"])
 def test_stale_state(folder: Path, state: str) -> None:
     """What a server's state says of a socket that is not there does not matter."""
     with open_server(url_of(folder)):
@@ -514,15 +521,56 @@ def test_foreign_state(place: Path, folder: Path) -> None:
     foreign.chmod(0o700)
     (foreign / "file").write_text("text")
     folder.mkdir()
-    (folder / "server.json").write_text(json.dumps({"socket": f"{foreign}/s"}))
+    write_state(folder, f"{foreign}/s")
     with open_server(url_of(folder)) as server:
         assert answers(server.socket_path)
-    (folder / "server.json").write_text(json.dumps({"socket": f"{foreign}/s"}))
+    write_state(folder, f"{foreign}/s")
     with pytest.raises(UsageError, match="has ended"):
         open_server(f"{url_of(folder)}?private=1")
     assert sorted(path.name for path in foreign.iterdir()) == ["below", "file"]
     assert (folder / "appendonlydir").is_dir()
     foreign.rename(place / "foreign")
+
+
+def test_copy_of_a_folder_in_use(place: Path, folder: Path) -> None:
+    """A copy of a folder has a server of its own, and the original keeps its server, whose socket its state names."""
+    with open_server(url_of(folder)) as server, client(server.socket_path) as connection:
+        connection.set("who", "original")
+        shutil.copytree(folder, place / "copy")
+        with open_server(url_of(place / "copy")) as copy, client(copy.socket_path) as other:
+            assert copy.socket_path != server.socket_path
+            other.set("who", "copy")
+            assert info(server.socket_path)["process_id"] != info(copy.socket_path)["process_id"]
+            with open_server(url_of(folder)) as again, client(again.socket_path) as third:
+                assert again.socket_path == server.socket_path
+                assert third.get("who") == connection.get("who") == "original"
+        assert connection.get("who") == "original"
+
+
+@pytest.mark.parametrize("first", ["data", "copy"])
+def test_copy_of_a_folder_whose_server_was_killed(place: Path, folder: Path, first: str) -> None:
+    """Of a folder that a crash left as it was, and its copy, each has its own server, whichever is opened first."""
+    with User(url_of(folder)) as user:
+        server = info(user.opened()[1])["process_id"]
+        keeper = parent_of(server)
+        os.kill(server, signal.SIGSTOP)  # lest it ends by itself
+        for process in (keeper, server):
+            os.kill(process, signal.SIGKILL)
+    shutil.copytree(folder, place / "copy")
+    second = {"data": "copy", "copy": "data"}[first]
+    with open_server(url_of(place / first)) as one, open_server(url_of(place / second)) as two:
+        assert one.socket_path != two.socket_path
+        with client(one.socket_path) as connection:
+            assert Path(connection.config_get("dir")["dir"]) == place / first
+
+
+def test_moved_while_in_use(place: Path, folder: Path) -> None:
+    """A folder that is moved while its server runs keeps that server, and a copy in its old place has its own."""
+    with open_server(url_of(folder)) as server:
+        folder.rename(place / "moved")
+        shutil.copytree(place / "moved", folder)
+        with open_server(url_of(place / "moved")) as same, open_server(url_of(folder)) as copy:
+            assert same.socket_path == server.socket_path != copy.socket_path
 
 
 def test_server_killed_under_its_users(folder: Path) -> None:
@@ -564,7 +612,7 @@ def test_server_without_a_keeper(place: Path, folder: Path) -> None:
     with open_server(url_of(folder)):
         pass
     directory = Path(tempfile.mkdtemp(prefix="wts-"))
-    (folder / "server.json").write_text(json.dumps({"socket": f"{directory}/s"}))
+    write_state(folder, f"{directory}/s")
     options = ["--port", "0", "--unixsocket", f"{directory}/s", "--appendonly", "yes"]
     with (folder / "locks" / "server").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

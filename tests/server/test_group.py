@@ -251,6 +251,15 @@ def test_autoclaim_tells_what_was_deleted(group: ConsumerGroup, key: Callable[..
     assert stream.claim("5-1", min_idle_time=3_600_000) == []
 
 
+@pytest.mark.parametrize("idle", [-1, 1.5, True, "100"])
+def test_idle_time_is_milliseconds(group: ConsumerGroup, key: Callable[..., str], idle: object) -> None:
+    """`min_idle_time` is a whole number, 0 or greater."""
+    with pytest.raises(UsageError, match="min_idle_time is a whole number, 0 or greater"):
+        group[key()].claim("5-1", min_idle_time=idle)
+    with pytest.raises(UsageError, match="min_idle_time is a whole number, 0 or greater"):
+        group[key()].autoclaim("other", idle)
+
+
 def test_group_streams_are_streams(group: ConsumerGroup, key: Callable[..., str]) -> None:
     """A group's stream has all that a stream has: slices, iteration, membership."""
     stream = group[key()]

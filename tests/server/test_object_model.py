@@ -392,6 +392,26 @@ def test_interrupted_read_takes_nothing(
     group.database.close()
 
 
+@pytest.mark.parametrize("parser", [redis.connection._HiredisParser, redis.connection._RESP2Parser])
+@pytest.mark.parametrize("socket_timeout", [5, None])
+def test_closing_ends_a_blocking_read(
+    url: str, db: Database, key: Callable[..., str], socket_timeout: float | None, parser: type
+) -> None:
+    """A read that blocks for ever raises at once when another thread closes the database."""
+    name = f"t-{uuid4().hex[:8]}"
+    database = connect(url, client_name=name, socket_timeout=socket_timeout, parser_class=parser)
+
+    def close() -> None:
+        wait_until(lambda: blocked(db, name))
+        database.close()
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    with pytest.raises(redis.ConnectionError, match="closed"):
+        database.Stream(key()).read(block=0)
+    thread.join()
+
+
 def test_lost_read_is_not_repeated(url: str, db: Database, key: Callable[..., str]) -> None:
     """A blocking read whose connection is cut raises, although the database would try again."""
     name = f"t-{uuid4().hex[:8]}"

@@ -98,7 +98,7 @@ class Wire:
             connection._sock.settimeout(timeout + block_ms / 1_000)
         self.send([blocking])
         if timeout is None:
-            wait_readable(connection._sock)
+            wait_readable(connection)
         reply = self.receive()
         connection._sock.settimeout(timeout)
         return reply
