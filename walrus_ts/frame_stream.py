@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -30,6 +31,7 @@ from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from os import PathLike
 
     from redis.typing import KeyT
 
@@ -149,6 +151,37 @@ class FrameStream:
             if few:
                 self._plan_few(data)
         return done
+
+    def load_parquet(self, path: str | PathLike[str], *, time: str | None = None, **options: Any) -> Appended:
+        """Append a Parquet file, or a folder of them, in bounded memory.
+
+        Parameters
+        ----------
+        path : str or path
+            A file, or a data set partitioned as Hive does it (``symbol=a/1.parquet``), whose files are taken in the
+            order of their paths.
+        time : str, optional
+            The column of times; without it the index that pandas has written, or the only timestamp column.
+        **options
+            Those of `append`. A named load is one load a piece (``NAME``, ``NAME[100000:]``, ...), and is repeated as a
+            whole.
+
+        Returns
+        -------
+        Appended
+
+        Raises
+        ------
+        UsageError, SchemaError, LateRowsError, AppendError
+            As in `append`. Earlier pieces of the file may be stored: `.done` is what was, and `.first_row` the row of
+            the file at which the piece begins.
+        DataError
+            It is no Parquet file, or a broken one.
+        """
+        from walrus_ts.files.load import load_file
+        from walrus_ts.files.read import open_dataset
+
+        return load_file(self.append, open_dataset(Path(path), "parquet"), time=time, **options)
 
     def _append_few(self, frame: pd.DataFrame) -> Appended | None:
         """Append a few rows at one round trip; None where they have to go the long way."""
