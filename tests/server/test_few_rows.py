@@ -8,7 +8,7 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
@@ -37,6 +37,21 @@ def test_piece_by_piece(db: Database) -> None:
     @given(frames(max_columns=5, max_rows=12), st.integers(1, 4))
     def check(frame: pd.DataFrame, size: int) -> None:
         same_in_pieces(db, frame, size)
+
+    check()
+
+
+FLOATS = (1.0, 100.0, -0.0, 1e-7, 1e-4, 9.999999999999999e-05, 1e9, 1e10, 1e15, 1e16, 1.5e300, 5e-324, float("inf"))
+
+
+def test_floats_piece_by_piece(db: Database) -> None:
+    """The text of every float is the same, too."""
+
+    @settings(derandomize=True, deadline=None, max_examples=100, database=None)
+    @given(st.lists(st.floats() | st.sampled_from(FLOATS) | st.decimals(-999, 999, places=2).map(float), min_size=3))
+    @example([0.5, *FLOATS])
+    def check(floats: list[float]) -> None:
+        same_in_pieces(db, seconds(len(floats), x=np.array(floats)), 1)
 
     check()
 
