@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -20,7 +21,7 @@ from walrus_ts.ids import Unit
 from walrus_ts.pandas_io.write_few import Plan
 from walrus_ts.progress import Progress, reporting
 from walrus_ts.transfer import load as loading
-from walrus_ts.transfer.few import MOST_ROWS, append_few
+from walrus_ts.transfer.few import MOST_ROWS, append_few, is_stored, stopped_at
 from walrus_ts.transfer.load import Appended
 from walrus_ts.transfer.scan import Range, fix_end, look, pages
 from walrus_ts.transfer.wire import Wire, check
@@ -131,6 +132,11 @@ class FrameStream:
             options["minid"] = lower_id(minid, source.axis(source.look()[1]))
         if isinstance(data, pa.RecordBatchReader):
             return self._append_batches(data, time, evolve, progress, options)
+        first = None if load is None else stopped_at(load)
+        if first is not None:
+            if self._is_stored(first, pandas_io.to_table(data, time=time, zone=self.tz), evolve=evolve):
+                return Appended(0)
+            load = options["load"] = None
         plain = isinstance(data, pd.DataFrame) and len(data) <= MOST_ROWS and self.tz is None and time is None
         few = plain and not progress and load is None and maxlen is None and minid is None
         done = self._append_few(data) if few else None
@@ -151,6 +157,14 @@ class FrameStream:
             return Appended(len(rows), 0, rows[0][0].decode(), rows[-1][0].decode())
         self._few = None
         return None
+
+    def _is_stored(self, id_: bytes, table: pandas_io.Table, *, evolve: bool) -> bool:
+        """Tell whether the few rows of an append that stopped are stored: the first of them, under its id."""
+        source = self._source
+        schema = source.look()[1]
+        if schema is None or not len(table.times):
+            return False
+        return is_stored(source.pool, self._records, id_, self._fit(table, schema, evolve=evolve))
 
     def _plan_few(self, frame: pd.DataFrame) -> None:
         """Keep how such frames are written, for the next one."""
@@ -186,16 +200,16 @@ class FrameStream:
     def _append_table(
         self, table: pandas_io.Table, evolve: bool, progress: Progress, options: dict[str, Any]
     ) -> Appended:
-        source = self._source
-
-        def fitted(record: Schema | None) -> Fitted:
-            if record is not None:
-                source.check_zone(record)
-            return fit(table.schema, table.arrays, table.times, record, source.where, evolve=evolve)
-
+        source, fitted = self._source, partial(self._fit, table, evolve=evolve)
         with reporting(progress, len(table.times), f"append to {self._records.key.decode(errors='replace')}") as report:
             job = loading.Job(self._records, table.times, fitted, progress=report, **options)
             return loading.append(source.pool, job)
+
+    def _fit(self, table: pandas_io.Table, record: Schema | None, *, evolve: bool) -> Fitted:
+        source = self._source
+        if record is not None:
+            source.check_zone(record)
+        return fit(table.schema, table.arrays, table.times, record, source.where, evolve=evolve)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
