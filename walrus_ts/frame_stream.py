@@ -21,7 +21,7 @@ from walrus_ts.ids import Unit
 from walrus_ts.pandas_io.write_few import Plan
 from walrus_ts.progress import Progress, reporting
 from walrus_ts.transfer import load as loading
-from walrus_ts.transfer.few import MOST_ROWS, append_few, is_stored, stopped_at
+from walrus_ts.transfer.few import MOST_COLUMNS, MOST_ROWS, append_few, is_stored, stopped_at
 from walrus_ts.transfer.load import Appended
 from walrus_ts.transfer.scan import Range, fix_end, look, pages
 from walrus_ts.transfer.wire import Wire, check
@@ -171,7 +171,7 @@ class FrameStream:
         with Wire(self._source.pool) as wire:
             record = check(wire.ask(command(b"GET", self._records.schema))[0])
         schema = None if record is None else Schema.from_json(record, self._source.where)
-        if schema is not None and schema.origin is not None:
+        if schema is not None and schema.origin is not None and len(schema.columns) <= MOST_COLUMNS:
             plan = Plan.of(frame, schema)
             self._few = None if plan is None else _Few(plan, record, schema.origin)
 

@@ -219,6 +219,13 @@ class TestLost:
             stream.append(seconds(1, "2024-01-02"))
 
 
+def test_many_columns(stream: TimeSeriesStream) -> None:
+    """A row may have more columns than a script of the server's can pass on."""
+    frame = pd.DataFrame(1.5, index=seconds(3).index, columns=[f"c{n}" for n in range(5_000)])
+    appended_one_by_one(stream, frame)
+    assert len(stream) == 3
+
+
 class TestRead:
     @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e400", "1e-400", " 1.5", "1_0", "+1", "0x10", "1.", ""])
     def test_text_that_others_write(self, stream: TimeSeriesStream, db: Database, text: str) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from redis import ConnectionPool
 
 MOST_ROWS = 100
+MOST_COLUMNS = 2_000  # of a row: Lua's stack has room for some 8,000 arguments of a call
 _PATIENCE_SECONDS = 20.0
 _LOAD = re.compile(r"few:(\d+-\d+)")
 
