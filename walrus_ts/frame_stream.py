@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -23,7 +24,7 @@ from walrus_ts.progress import Progress, reporting
 from walrus_ts.standing import common_zone, consumers_frame, letters_frame, pending_frame
 from walrus_ts.transfer import load as loading
 from walrus_ts.transfer.dead import Letter, letters, replay
-from walrus_ts.transfer.few import MOST_ROWS, append_few
+from walrus_ts.transfer.few import MOST_COLUMNS, MOST_ROWS, append_few, is_stored, stopped_at
 from walrus_ts.transfer.load import Appended
 from walrus_ts.transfer.scan import Range, fix_end, look, pages
 from walrus_ts.transfer.wire import Wire, check
@@ -140,6 +141,11 @@ class FrameStream:
             options["minid"] = lower_id(minid, source.axis(source.look()[1]))
         if isinstance(data, pa.RecordBatchReader):
             return self._append_batches(data, time, evolve, progress, options)
+        first = None if load is None else stopped_at(load)
+        if first is not None:
+            if self._is_stored(first, pandas_io.to_table(data, time=time, zone=self.tz), evolve=evolve):
+                return Appended(0)
+            load = options["load"] = None
         plain = isinstance(data, pd.DataFrame) and len(data) <= MOST_ROWS and self.tz is None and time is None
         few = plain and not progress and load is None and maxlen is None and minid is None
         done = self._append_few(data) if few else None
@@ -161,12 +167,20 @@ class FrameStream:
         self._few = None
         return None
 
+    def _is_stored(self, id_: bytes, table: pandas_io.Table, *, evolve: bool) -> bool:
+        """Tell whether the few rows of an append that stopped are stored: the first of them, under its id."""
+        source = self._source
+        schema = source.look()[1]
+        if schema is None or not len(table.times):
+            return False
+        return is_stored(source.pool, self._records, id_, self._fit(table, schema, evolve=evolve))
+
     def _plan_few(self, frame: pd.DataFrame) -> None:
         """Keep how such frames are written, for the next one."""
         with Wire(self._source.pool) as wire:
             record = check(wire.ask(command(b"GET", self._records.schema))[0])
         schema = None if record is None else Schema.from_json(record, self._source.where)
-        if schema is not None and schema.origin is not None:
+        if schema is not None and schema.origin is not None and len(schema.columns) <= MOST_COLUMNS:
             plan = Plan.of(frame, schema)
             self._few = None if plan is None else _Few(plan, record, schema.origin)
 
@@ -199,18 +213,17 @@ class FrameStream:
             return loading.append(self._source.pool, self._job(table, evolve, progress=report, **options))
 
     def _job(self, table: pandas_io.Table, evolve: bool, **options: Any) -> loading.Job:
-        source = self._source
-
-        def fitted(record: Schema | None) -> Fitted:
-            if record is not None:
-                source.check_zone(record)
-            return fit(table.schema, table.arrays, table.times, record, source.where, evolve=evolve)
-
-        return loading.Job(self._records, table.times, fitted, **options)
+        return loading.Job(self._records, table.times, partial(self._fit, table, evolve=evolve), **options)
 
     def _derive(self, data: Any, time: Label | None, evolve: bool) -> loading.Job:
         """Prepare rows that a batch's transaction appends (`Batch.append`)."""
         return self._job(pandas_io.to_table(data, time=time, zone=self.tz), evolve)
+
+    def _fit(self, table: pandas_io.Table, record: Schema | None, *, evolve: bool) -> Fitted:
+        source = self._source
+        if record is not None:
+            source.check_zone(record)
+        return fit(table.schema, table.arrays, table.times, record, source.where, evolve=evolve)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
