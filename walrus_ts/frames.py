@@ -17,7 +17,7 @@ from walrus_ts.columnar import commands, text
 from walrus_ts.columnar.replies import Entries, from_objects
 from walrus_ts.columnar.schema import Column, Label, Records, Schema, same_label
 from walrus_ts.errors import DataError, SchemaError, UsageError
-from walrus_ts.ids import Ids, TimeAxis, from_ids
+from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name
 from walrus_ts.pandas_io.read_few import reading
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
 from walrus_ts.transfer.wire import Wire
@@ -135,7 +135,7 @@ class Decoder:
         if errors not in ("raise", "coerce"):
             raise UsageError(f"errors is 'raise' or 'coerce'; found {errors!r}", errors=errors)
         self.source = source
-        self.known = schema or _NO_RECORD
+        self.known = schema or replace(_NO_RECORD, zone=None if source.zone is None else zone_name(source.zone))
         self.errors = errors
         self.ids = ids
         self._all = columns is None
@@ -371,14 +371,21 @@ class Scan:
         return _reversed(rows) if reverse else rows
 
     def to_arrow(self) -> pa.Table:
-        """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name."""
+        """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name.
+
+        Names are text there, and all different: a label that is no string, and the index, get a number behind their
+        name where another column has it: ``"time_1"``.
+        """
         return self._arrow(self.rows())
 
     def to_polars(self) -> pl.DataFrame:
-        """Read the range into a polars DataFrame; its first column is the index, ``"time"`` where it has no name."""
+        """Read the range into a polars DataFrame; names are as in `to_arrow`.
+
+        polars has no zones that are a fixed offset, like ``"+05:30"``: such times come in UTC.
+        """
         import polars
 
-        frame = polars.from_arrow(self.to_arrow())
+        frame = polars.from_arrow(_without_offsets(self.to_arrow()))
         assert isinstance(frame, polars.DataFrame)
         return frame
 
@@ -477,11 +484,38 @@ class Scan:
 
     def _arrow(self, rows: Rows) -> pa.Table:
         schema = rows.schema
-        zone = None if schema.zone is None else str(self._source.zone or schema.zone)
+        zone = None if schema.zone is None else zone_name(self._source.zone or schema.zone)
         times = pa.array(rows.ticks).view(pa.timestamp(schema.unit)).view(pa.timestamp(schema.unit, zone))
-        name = "time" if schema.name is None else str(schema.name)
-        names = [str(column.label) for column in schema.columns]
-        return pa.table([times, *rows.arrays], names=[name, *names])
+        return pa.table([times, *rows.arrays], names=_arrow_names(schema))
+
+
+def _arrow_names(schema: Schema) -> list[str]:
+    """Name the index and the columns for Arrow, where names are text, and no two are equal (`Scan.to_arrow`)."""
+    labels = [column.label for column in schema.columns]
+    used = {label for label in labels if isinstance(label, str)}
+    names = [label if isinstance(label, str) else _free_name(str(label), used) for label in labels]
+    return [_free_name("time" if schema.name is None else str(schema.name), used), *names]
+
+
+def _free_name(base: str, used: set[str]) -> str:
+    """Return a name that is not used yet, and count it among those that are."""
+    name, number = base, 0
+    while name in used:
+        number += 1
+        name = f"{base}_{number}"
+    used.add(name)
+    return name
+
+
+def _without_offsets(table: pa.Table) -> pa.Table:
+    """Bring times with a fixed offset to UTC: polars knows no zones like ``"+05:30"``."""
+    fields = [
+        field.with_type(pa.timestamp(field.type.unit, "UTC"))
+        if pa.types.is_timestamp(field.type) and (field.type.tz or "")[:1] in ("+", "-")
+        else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
 def label_list(columns: Any) -> list[Label]:

@@ -258,6 +258,13 @@ def parse_zone(zone: str | tzinfo | None) -> tzinfo | None:
         ) from error
 
 
+def zone_name(zone: tzinfo | str) -> str:
+    """Name a zone as Arrow does: ``"Europe/Berlin"``, or a fixed offset like ``"+05:30"``."""
+    name = str(zone)
+    offset = name.removeprefix("UTC")  # which Python writes before it
+    return offset if _OFFSET.fullmatch(offset) else name
+
+
 def _whole_minutes(zone: tzinfo) -> tzinfo:
     offset = zone.utcoffset(None)
     if offset is not None and offset.total_seconds() % 60:

@@ -428,6 +428,46 @@ class TestOtherData:
         stream.append(frame)
         assert stream.scan().to_polars().equals(frame)
 
+    @pytest.mark.parametrize(
+        "values",
+        [
+            pl.Series(["b", None, "a"], dtype=pl.Categorical),
+            pl.Series([["b", "a"], None, []], dtype=pl.List(pl.Categorical)),
+            pl.Series([{"x": "b"}, None, {"x": None}], dtype=pl.Struct({"x": pl.Categorical})),
+        ],
+        ids=lambda values: str(values.dtype),
+    )
+    def test_polars_categories(self, stream: TimeSeriesStream, values: pl.Series) -> None:
+        """polars' categoricals come back, also within lists and structs."""
+        times = [pd.Timestamp(2024, 1, day).to_pydatetime() for day in (1, 2, 3)]
+        data = pl.DataFrame({"when": times, "x": values})
+        stream.append(data)
+        assert stream.scan().to_polars().equals(data)
+        assert stream.scan().to_polars().schema == data.schema
+
+    def test_polars_enum(self, stream: TimeSeriesStream) -> None:
+        """An Enum of polars keeps its values."""
+        times = [pd.Timestamp(2024, 1, day).to_pydatetime() for day in (1, 2)]
+        stream.append(pl.DataFrame({"when": times, "x": pl.Series(["a", None], dtype=pl.Enum(["b", "a"]))}))
+        assert stream.scan().to_polars()["x"].to_list() == ["a", None]
+
+    def test_polars_types_that_arrow_has_not(self, stream: TimeSeriesStream, db: Database) -> None:
+        """A type that only polars has is an error that names the column."""
+        data = pl.DataFrame({"when": [pd.Timestamp("2024").to_pydatetime()], "x": pl.Series([1], dtype=pl.Int128)})
+        with pytest.raises(UsageError, match="column 'x' is of a type, Int128") as caught:
+            stream.append(data)
+        assert caught.value.column == "x"
+        assert not db.exists(stream.key)
+
+    def test_two_columns_of_one_name(self, stream: TimeSeriesStream, db: Database) -> None:
+        """Two Arrow columns of one name are an error with a cure that works."""
+        times = pa.array(pd.DatetimeIndex(["2024-01-01"]))
+        table = pa.Table.from_arrays([times, pa.array([1]), pa.array([2])], names=["when", "x", "x"])
+        with pytest.raises(UsageError, match=r"'x' stands there twice.*rename_columns"):
+            stream.append(table)
+        assert not db.exists(stream.key)
+        stream.append(table.rename_columns(["when", "x", "y"]))
+
     def test_by(self, db: Database, key: Callable[..., str]) -> None:
         """`by` sends each row to the stream that a column names, and drops the column."""
         series = db.time_series("research", [key("a"), key("b")])

@@ -254,7 +254,9 @@ def fields_for(labels: Sequence[Label], taken: Iterable[bytes] = ()) -> list[byt
     for position, label in enumerate(labels):
         if any(same_label(label, other) for other in labels[:position] if type(other) is type(label)):
             raise UsageError(
-                f"the column label {label!r} stands there twice; rename one (`frame.columns = [...]`)", column=label
+                f"the column label {label!r} stands there twice; rename one (`frame.columns = [...]`, or of an Arrow "
+                "table `table.rename_columns([...])`)",
+                column=label,
             )
     fields = [_own_field(label) for label in labels]
     used = {*taken, *(name for name in fields if name is not None)}
