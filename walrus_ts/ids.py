@@ -276,7 +276,7 @@ def localize(local_ns: int, zone: tzinfo | None, side: Side | None = None, *, fo
     """
     if zone is None:
         return local_ns
-    wall = _EPOCH + timedelta(seconds=local_ns // NS_PER_S)
+    wall = _EPOCH + timedelta(microseconds=local_ns // 1_000)
     before, behind = (_offset_ns(wall.replace(tzinfo=zone, fold=f)) for f in (0, 1))
     if before == behind:
         return local_ns - before
@@ -285,8 +285,8 @@ def localize(local_ns: int, zone: tzinfo | None, side: Side | None = None, *, fo
             return local_ns - behind
         often = "twice" if before > behind else "never"
         raise UsageError(
-            f"the zone {zone} has the time {wall} {often} (the clocks change). Give an aware datetime, or set its "
-            "`fold=1` for the offset that holds after the change (frames: "
+            f"the zone {zone} has the time {wall} {often} (the clocks change). Give an aware datetime, or a naive one "
+            f"with `fold=1` for the offset that holds after the change, `{wall.replace(fold=1)!r}` (frames: "
             "`index.tz_localize(zone, ambiguous=..., nonexistent=...)`)",
             time=wall,
             tz=zone,

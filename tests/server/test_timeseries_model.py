@@ -1,5 +1,6 @@
 """Time series as Python objects: times where ids are, messages where entries are."""
 
+import datetime as dt
 import pickle
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -281,6 +282,17 @@ def test_clock_changes(db: Database, key: Callable[..., str], wall: datetime, of
     first, _ = stream.add({"a": 1}, id=wall.replace(tzinfo=timezone(timedelta(hours=1))))
     assert first.utcoffset() == timedelta(hours=1 if often == "twice" else 2)
     assert len(stream[wall.replace(fold=1) :]) == 1
+
+
+@pytest.mark.parametrize("time", [date(2024, 11, 3), np.datetime64("2024-11-03"), pd.Timestamp("2024-11-03")])
+def test_clock_change_at_midnight(db: Database, key: Callable[..., str], time: object) -> None:
+    """The cure for a midnight that the zone has twice can be typed in, whatever the midnight was given as."""
+    stream = db.time_series("demo", [key()], tz="America/Havana")[key()]
+    with pytest.raises(UsageError, match="twice") as caught:
+        stream.add({"a": 1}, id=time)
+    cure = str(caught.value).split("`")[3]
+    added, _ = stream.add({"a": 1}, id=eval(cure, {"datetime": dt}))
+    assert (added.replace(tzinfo=None), added.utcoffset()) == (datetime(2024, 11, 3), timedelta(hours=-5))
 
 
 # Order, messages --------------------------------------------------------------------------------------------------
