@@ -224,11 +224,12 @@ def _copy_pool(pool: redis.ConnectionPool) -> redis.ConnectionPool:
 
 def server_url(pool: redis.ConnectionPool, *, secrets: bool) -> str:
     """Write the URL of a pool's server; without secrets, for people to look at."""
-    if pool in embedded_servers:
-        return embedded_servers[pool].url
     given, made_by = pool.connection_kwargs, pool.connection_class
-    user, query = _user(given, secrets=secrets), {}
     number = given.get("db") or 0
+    if pool in embedded_servers:
+        url = embedded_servers[pool].url
+        return f"{url}{'&' if '?' in url else '?'}db={number}" if number else url
+    user, query = _user(given, secrets=secrets), {}
     if "path" in given:
         place = f"unix://{user}{quote(given['path'])}"
         query = {"db": number} if number else {}
