@@ -6,6 +6,7 @@ import operator
 import selectors
 import ssl
 from collections.abc import Mapping, Sequence
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 from weakref import WeakKeyDictionary
@@ -107,7 +108,7 @@ def wait_readable(connection: Any) -> None:
 def _reply_timeout(socket_timeout: float | None, block: int) -> float | None:
     if block == 0 or socket_timeout is None:
         return None
-    return block / 1_000 + max(socket_timeout, SLACK)
+    return min(block / 1_000 + max(socket_timeout, SLACK), TIMEOUT_MAX)  # a socket takes no more: 292 years
 
 
 def read_streams(
@@ -160,7 +161,7 @@ def check_count(value: int | None, name: str = "count", minimum: int = 1) -> int
     Raises
     ------
     UsageError
-        It is no whole number, or less than `minimum`.
+        It is no whole number, less than `minimum`, or of more than 64 bits, one for the sign.
     """
     if value is None:
         return None
@@ -168,9 +169,9 @@ def check_count(value: int | None, name: str = "count", minimum: int = 1) -> int
         number = operator.index(value)
     except TypeError:
         number = minimum - 1
-    if isinstance(value, bool) or number < minimum:
+    if isinstance(value, bool) or not minimum <= number < 2**63:
         raise UsageError(
-            f"{name} is a whole number, {minimum} or greater, or None; found {value!r}",
+            f"{name} is a whole number, {minimum} or greater (and below 2**63), or None; found {value!r}",
             **{name.replace(" ", "_"): value},
         )
     return number

@@ -473,8 +473,15 @@ def test_lost_read_is_not_repeated(url: str, db: Database, key: Callable[..., st
     group.database.close()
 
 
-@pytest.mark.parametrize("block", [-1, 1.5, True, "100"])
+@pytest.mark.parametrize("block", [-1, 1.5, True, "100", 2**63])
 def test_block_is_milliseconds(db: Database, key: Callable[..., str], block: object) -> None:
     """`block` is a whole number, 0 or greater."""
     with pytest.raises(UsageError, match="block is a whole number, 0 or greater"):
         db.Stream(key()).read(block=block)
+
+
+def test_longest_block(impatient: Database, key: Callable[..., str]) -> None:
+    """A `block` beyond what a socket waits, 292 years, is the server's to judge."""
+    stream = impatient.Stream(key())
+    stream.add({"a": 1}, id="5-1")
+    assert stream.read(block=2**60) == [(b"5-1", {b"a": b"1"})]
