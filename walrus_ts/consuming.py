@@ -147,6 +147,7 @@ class Tables:
         """Decode entries."""
         entries = reply.entries(self._decoder(key).fields)
         spoiled: dict[int, str] = {}
+        kept = np.arange(len(entries))
         part = self._by_known_record(key, entries)
         if part is None:  # the record may have been widened since it was read
             del self._decoders[key]
@@ -158,8 +159,8 @@ class Tables:
                 self._find_spoiled(key, entries, 0, spoiled)
                 good = np.ones(len(entries), bool)
                 good[list(spoiled)] = False
-                part = self._part(key, entries.filter(good))
-        return Read(part, np.setdiff1d(np.arange(len(entries)), list(spoiled)), spoiled)
+                part, kept = self._part(key, entries.filter(good)), np.flatnonzero(good)
+        return Read(part, kept, spoiled)
 
     def _by_known_record(self, key: bytes, entries: Entries) -> Part | None:
         """Decode entries by the record as it was; None where it does not know all of them."""
