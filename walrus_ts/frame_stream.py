@@ -506,11 +506,7 @@ class FrameStream:
         source = self._source
         schema = pandas_io.declared(columns, unit, tz)
         with Wire(source.pool) as wire:
-            kind = check(wire.ask(command(b"TYPE", self._records.key))[0])
-            if kind not in (b"none", b"stream"):
-                raise UsageError(
-                    f"{source.where} is no stream but a {kind.decode()}; declare another key", key=self._records.key
-                )
+            self._refuse_another_type(wire, "Declare another key.")
             old = look(wire, self._records)[1]
             if old is not None:
                 schema = replace(schema, origin=old.origin, columns=_keep_fields(schema, old))
@@ -518,13 +514,26 @@ class FrameStream:
         return schema
 
     def drop(self) -> bool:
-        """Delete the stream and the records beside it; tell whether there was one."""
+        """Delete the stream and the records beside it; tell whether there was one.
+
+        The records of loads without a name that were never finished are looked for among all keys of the server (SCAN).
+
+        Raises
+        ------
+        UsageError
+            The key holds another type; it is left alone.
+        """
         records = self._records
         with Wire(self._source.pool) as wire:
-            gone, _ = wire.ask(
-                command(b"DEL", records.key), command(b"DEL", records.schema, records.loads, records.dead)
-            )
-        return bool(check(gone))
+            self._refuse_another_type(wire, f"`stream.database.delete({self.key!r})` deletes it all the same.")
+            beside = [records.schema, records.loads, records.dead, *loading.unfinished(wire, records)]
+            gone, _ = map(check, wire.ask(command(b"DEL", records.key), command(b"DEL", *beside)))
+        return bool(gone)
+
+    def _refuse_another_type(self, wire: Wire, cure: str) -> None:
+        kind = check(wire.ask(command(b"TYPE", self._records.key))[0])
+        if kind not in (b"none", b"stream"):
+            raise UsageError(f"{self._source.where} is no stream but a {kind.decode()}. {cure}", key=self._records.key)
 
     def delete_range(self, start: Any = None, stop: Any = None) -> int:
         """Delete the rows of a range of time (XDEL); return how many.

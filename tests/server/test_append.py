@@ -741,6 +741,32 @@ class TestLoads:
         assert_frame_equal(stream.frame(), frame, check_freq=False)
         assert list(db.scan_iter("walrus_ts:load:*")) == []
 
+    def test_dropped_after_it_stopped(self, db: Database, key: Callable[..., str]) -> None:
+        """`drop` deletes what there is of a load without a name, too; going on with it then stores all of the frame."""
+        stream = db.time_series("research", [key("a[b]*")])[key("a[b]*")]
+        other = Records(key("a[b]*").encode()).load(b"b:1:" + 32 * b"0")  # as of a stream whose name goes on
+        with pytest.raises(walrus_ts.AppendError, match=r"after 5000 of 20000 rows: enough") as caught:
+            stream.append(seconds(20_000), progress=stop)
+        assert list(db.scan_iter("walrus_ts:load:*"))
+        db.set(other, "mine")
+        stream.drop()
+        assert list(db.scan_iter("walrus_ts:load:*")) == [other]
+        assert stream.append(seconds(20_000), load=caught.value.load).rows == 20_000
+        assert stream.append(seconds(20_000), load=caught.value.load).rows == 0
+
+    @pytest.mark.parametrize("load", [None, "a"])
+    def test_dropped_meanwhile(self, stream: TimeSeriesStream, load: str | None) -> None:
+        """A stream that is dropped while it is appended to is an error: its first rows are gone."""
+        with pytest.raises(walrus_ts.AppendError, match="deleted while it was appended to") as caught:
+            stream.append(seconds(20_000), load=load, progress=lambda done, rows: done == 5_000 and stream.drop())
+        assert caught.value.appended == 0
+        assert stream.frame().empty
+
+
+def stop(done: int, rows: int) -> None:
+    """Stop an append, by an error that has nothing to do with it."""
+    raise RuntimeError("enough")
+
 
 def test_an_error_of_nobodys(stream: TimeSeriesStream, db: Database) -> None:
     """Whatever goes wrong while an append is planned, it leaves nothing in Redis."""
@@ -804,3 +830,10 @@ class TestStaleRecords:
         assert stream.drop()
         assert not stream.drop()
         assert list(db.scan_iter(f"*{stream.key}*")) == []
+
+    def test_drop_of_another_type(self, stream: TimeSeriesStream, db: Database) -> None:
+        """`drop` leaves alone what is no stream; the cure that the error names works."""
+        db.set(stream.key, "mine")
+        with pytest.raises(UsageError, match=rf"no stream but a string. `stream.database.delete\('{stream.key}'\)`"):
+            stream.drop()
+        assert db.get(stream.key) == b"mine"

@@ -30,7 +30,7 @@ from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import SLACK
 from walrus_ts.columnar.schema import Fitted, Origin, Records, Schema
 from walrus_ts.errors import AppendError, LateRowsError, UsageError
-from walrus_ts.ids import Ids, StreamId, count_late, to_ids
+from walrus_ts.ids import Ids, StreamId, count_late, split_times, to_ids
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
 
@@ -211,6 +211,18 @@ def append(pool: ConnectionPool, job: Job) -> Appended:
     return _Load(pool, job).run()
 
 
+def unfinished(wire: Wire, records: Records) -> list[bytes]:
+    """Return the names of the records of a stream's loads without a name, which are there until these are complete."""
+    prefix, cursor, found = records.load(b""), b"0", set()
+    pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", prefix) + b"*"
+    while True:
+        cursor, names = check(wire.ask(command(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"1000"))[0])
+        # `{t}a:b` begins as `{t}a` does.
+        found |= {name for name in names if _TOKEN.fullmatch(f"unnamed:{name[len(prefix) :].decode(errors='replace')}")}
+        if cursor == b"0":
+            return sorted(found)
+
+
 class _Load:
     def __init__(self, pool: ConnectionPool, job: Job) -> None:
         self._pool = pool
@@ -234,6 +246,8 @@ class _Load:
                 with Wire(self._pool) as wire:
                     while not self._run_on(wire):
                         time.sleep(random.uniform(0, 0.005))  # two writers step out of each other's way
+                if self._token and not self._resumed and self._stored + self._late < len(self._job.times):
+                    raise self._deleted()  # with its progress, which else goes when all is stored
                 return Appended(self._stored, self._late, self._first_id, self._last_id)
             except (*LOST, BusyLoadingError) as error:
                 if not self._sent:
@@ -355,29 +369,33 @@ class _Load:
         begun = self._begun(fitted)
         begun = replace(begun, added=view.state.added if view.state else 0)
         if view.progress is None:
-            if not self._token:
-                return begun
             self._check_age()
-            return None  # the last transaction of an unnamed load removes its progress
+            if self._token and _reaches(view.state, fitted.times):
+                return None  # the last transaction of an unnamed load removes its progress
+            if self._chunks:
+                raise self._deleted()
+            return begun
         progress = Progress.from_json(view.progress)
         if not progress.stored and not progress.finished:
             return replace(begun, late=progress.late)
         if not progress.holds(view.state, schema):
             if self._stored:
-                raise AppendError(
-                    f"{self._where} was deleted while it was appended to; its rows are gone. Append the frame again.",
-                    appended=0,
-                    load=self.name,
-                )
+                raise self._deleted()
             return begun
         if not progress.same_frame(begun):
             raise self._other_frame(progress, begun)
         return progress
 
+    def _deleted(self) -> AppendError:
+        return AppendError(
+            f"{self._where} was deleted while it was appended to; its rows are gone. Append the frame again.",
+            appended=0,
+            load=self.name,
+        )
+
     def _check_age(self) -> None:
         """Refuse to go on with a load whose progress may have expired, and not have been removed at its end."""
-        begun = int(self.name.split(":")[1])
-        if self._resumed and time.time() - begun > _TOKEN_SECONDS:
+        if self._resumed and time.time() - int(self.name.split(":")[1]) > _TOKEN_SECONDS:
             raise UsageError(
                 f"the progress of the load {self.name!r} of {self._where} has expired: it cannot be told how much of "
                 "it is stored. Compare the stream's last rows (`tail`) with the frame, and append what is missing.",
@@ -599,6 +617,14 @@ def record_to_write(schema: Schema | None, new: Schema, origin: Origin | None) -
 def _check_all(replies: list[Any]) -> None:
     for reply in replies:
         check(reply)
+
+
+def _reaches(state: StreamState | None, times: pa.TimestampArray) -> bool:
+    """Tell whether a stream ends at or behind the last of these times, as it does once they are stored."""
+    if state is None or not len(times):
+        return not len(times)
+    (milliseconds,), (sequence,) = split_times(times.slice(len(times) - 1))
+    return state.last_id >= (int(milliseconds), int(sequence))
 
 
 def _iso(scalar: Any) -> str:
