@@ -606,7 +606,7 @@ def loads_frame(source: Source) -> pd.DataFrame:
             "first_id": pd.array([p.first_id for p in kept.values()], dtype="str"),
             "fields": pd.Series([list(p.fields) for p in kept.values()], dtype=object),
             **{
-                name: pd.to_datetime([getattr(p, name) for p in kept.values()], utc=True)
+                name: pd.to_datetime([getattr(p, name) for p in kept.values()], utc=True, format="ISO8601")
                 for name in ("first", "last", "begun", "finished")
             },
         }

@@ -674,6 +674,24 @@ class TestLoads:
                 stream.append(other, load="a", evolve=True)
         assert stream.length() == 10
 
+    def test_in_another_unit(self, stream: TimeSeriesStream) -> None:
+        """The same times in another unit are the same frame."""
+        frame = seconds(10)
+        stream.append(frame, load="a")
+        for unit in ("s", "ms", "ns"):
+            assert stream.append(frame.set_axis(frame.index.as_unit(unit)), load="a").rows == 0
+        frame = at("2024-01-02 00:00:00.000250", "2024-01-03")
+        stream.append(frame, load="b")
+        assert stream.append(frame.set_axis(frame.index.as_unit("ns")), load="b").rows == 0
+        with pytest.raises(UsageError, match=r"another frame: first was '2024-01-02T00:00:00.000250' and is"):
+            stream.append(frame.set_axis(frame.index.floor("100us")), load="b")
+
+    def test_loads_of_several_units(self, stream: TimeSeriesStream) -> None:
+        """`loads` lists times of any units side by side."""
+        stream.append(at("2024-01-01", unit="s"), load="a")
+        stream.append(at("2024-01-02", unit="ns"), load="b")
+        assert stream.loads()["first"].tolist() == pd.to_datetime(["2024-01-01", "2024-01-02"], utc=True).tolist()
+
     def test_after_the_stream_was_deleted(self, stream: TimeSeriesStream, db: Database) -> None:
         """A load made again after another program deleted its stream writes all of it."""
         stream.append(seconds(10), load="a")

@@ -111,9 +111,11 @@ class Progress:
             return False
         return self.origin is None or (schema is not None and schema.origin == self.origin)
 
-    def same_frame(self, other: Progress) -> bool:
-        """Tell whether both are of one frame."""
-        return all(getattr(self, name) == getattr(other, name) for name in ("rows", "first", "last", "fields"))
+    def differences(self, other: Progress) -> list[str]:
+        """Name what tells that the two are not of one frame; times are the same in any unit."""
+        mine, others = ((p.rows, _trimmed(p.first), _trimmed(p.last), p.fields) for p in (self, other))
+        pairs = zip(("rows", "first", "last", "fields"), mine, others, strict=True)
+        return [name for name, one, two in pairs if one != two]
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,8 +384,9 @@ class _Load:
             if self._stored:
                 raise self._deleted()
             return begun
-        if not progress.same_frame(begun):
-            raise self._other_frame(progress, begun)
+        differ = progress.differences(begun)
+        if differ:
+            raise self._other_frame(progress, begun, differ)
         return progress
 
     def _deleted(self) -> AppendError:
@@ -402,15 +405,11 @@ class _Load:
                 load=self.name,
             )
 
-    def _other_frame(self, progress: Progress, begun: Progress) -> UsageError:
-        names = ("rows", "first", "last", "fields")
-        differ = [f"{n} was {getattr(progress, n)!r} and is {getattr(begun, n)!r}" for n in names]
-        differ = [
-            text for name, text in zip(names, differ, strict=True) if getattr(progress, name) != getattr(begun, name)
-        ]
+    def _other_frame(self, progress: Progress, begun: Progress, differ: list[str]) -> UsageError:
+        found = "; ".join(f"{n} was {getattr(progress, n)!r} and is {getattr(begun, n)!r}" for n in differ)
         return UsageError(
-            f"the load {self.name!r} of {self._where} was begun with another frame: {'; '.join(differ)}. Give the "
-            "same frame, or another name.",
+            f"the load {self.name!r} of {self._where} was begun with another frame: {found}. Give the same frame, or "
+            "another name.",
             load=self.name,
         )
 
@@ -625,6 +624,11 @@ def _reaches(state: StreamState | None, times: pa.TimestampArray) -> bool:
         return not len(times)
     (milliseconds,), (sequence,) = split_times(times.slice(len(times) - 1))
     return state.last_id >= (int(milliseconds), int(sequence))
+
+
+def _trimmed(time: str | None) -> str | None:
+    """Write a time without the zeros that its unit puts at its end."""
+    return time.rstrip("0").rstrip(".") if time is not None and "." in time else time
 
 
 def _iso(scalar: Any) -> str:
