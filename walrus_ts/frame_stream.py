@@ -595,7 +595,8 @@ def loads_frame(source: Source) -> pd.DataFrame:
         state, schema = look(wire, source.records)
         found = check(wire.ask(command(b"HGETALL", source.records.loads))[0])
     pairs = zip(found[::2], found[1::2], strict=True)
-    loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(record) for name, record in pairs}
+    where = source.records.loads
+    loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(r, where) for name, r in pairs}
     kept = {name: p for name, p in loads.items() if p.holds(state, schema)}
 
     frame = pd.DataFrame(
@@ -618,10 +619,15 @@ def loads_frame(source: Source) -> pd.DataFrame:
 def _check_options(late: Any, load: Any, maxlen: Any) -> None:
     if late not in ("raise", "skip"):
         raise UsageError(f"late is 'raise' or 'skip'; found {late!r}", late=late)
-    if load is not None and (not isinstance(load, str) or not load):
-        raise UsageError(f"load is a name, a string that is not empty; found {load!r}", load=load)
+    if load is not None and (not isinstance(load, str) or not load or not _is_unicode(load)):
+        raise UsageError(f"load is a name, a string of valid Unicode that is not empty; found {load!r}", load=load)
     if maxlen is not None and (isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 0):
         raise UsageError(f"maxlen is a number of rows, not negative; found {maxlen!r}", maxlen=maxlen)
+
+
+def _is_unicode(name: str) -> bool:
+    """Tell whether a name has no half of a surrogate pair in it, as names of files that are no UTF-8 have."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _count(n: Any) -> int:

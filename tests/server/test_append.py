@@ -1,5 +1,6 @@
 """Appending frames: what is stored, under which ids, and what is refused."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from pandas.testing import assert_frame_equal
 
 import walrus_ts
 from tests.helpers import wait_until
-from walrus_ts import Database, LateRowsError, SchemaError, UsageError
+from walrus_ts import Database, DataError, LateRowsError, SchemaError, UsageError
 from walrus_ts.columnar.schema import Records
 from walrus_ts.timeseries import TimeSeriesStream
 from walrus_ts.transfer.load import Job, append
@@ -729,6 +730,25 @@ class TestLoads:
         assert stream.loads()["skipped"].tolist() == [10]
         db.delete(stream.key)
         assert stream.append(seconds(10), load="a").rows == 10
+
+    @pytest.mark.parametrize("record", ["junk", "[]", "{}", "1", "\xff", None, "rows", "begun"])
+    def test_broken_records(self, stream: TimeSeriesStream, db: Database, record: str | None) -> None:
+        """What is no record of a load is an error that names its key, and nothing is written."""
+        stream.append(seconds(3), load="a")
+        name = Records(stream.key.encode()).loads
+        whole = json.loads(db.hget(name, "a"))
+        db.hset(name, "a", json.dumps(whole | {record: "x"}) if record in whole else record or "null")
+        for what in (stream.loads, lambda: stream.append(seconds(3), load="a")):
+            with pytest.raises(DataError, match=r"loads.*no record of a load") as caught:
+                what()
+            assert caught.value.key == name
+        assert len(stream) == 3
+
+    def test_a_name_that_is_no_text(self, stream: TimeSeriesStream, db: Database) -> None:
+        """A load's name is valid Unicode; one that is not is refused."""
+        with pytest.raises(UsageError, match="valid Unicode"):
+            stream.append(seconds(3), load="\udcff.csv")
+        assert not db.exists(stream.key)
 
     def test_skipped_rows(self, stream: TimeSeriesStream) -> None:
         """A load remembers how many late rows were left out."""

@@ -19,6 +19,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -29,7 +30,7 @@ from walrus_ts.columnar import commands, resp, text
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import SLACK
 from walrus_ts.columnar.schema import Fitted, Origin, Records, Schema
-from walrus_ts.errors import AppendError, LateRowsError, UsageError
+from walrus_ts.errors import AppendError, DataError, LateRowsError, UsageError
 from walrus_ts.ids import Ids, StreamId, count_late, split_times, to_ids
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
@@ -94,11 +95,33 @@ class Progress:
         return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
-    def from_json(cls, record: bytes) -> Progress:
-        """Read the record."""
-        read = json.loads(record)
-        origin = read.get("origin") and Origin.from_json(read["origin"])
-        return cls(**{**read, "fields": tuple(read["fields"]), "origin": origin})
+    def from_json(cls, record: bytes, key: bytes) -> Progress:
+        """Read the record.
+
+        Raises
+        ------
+        DataError
+            It is broken; the message names the key that it lies under, or within.
+        """
+        try:
+            read = json.loads(record)
+            origin = read.get("origin") and Origin.from_json(read["origin"])
+            progress = cls(**{**read, "fields": tuple(read["fields"]), "origin": origin})
+            progress._check()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            where = key.decode(errors="backslashreplace")
+            raise DataError(
+                f"{where} has no record of a load of walrus_ts: {record[:80]!r}. Delete what is there.", key=key
+            ) from error
+        return progress
+
+    def _check(self) -> None:
+        for count in (self.rows, self.stored, self.late, self.added):
+            if type(count) is not int or count < 0:
+                raise ValueError(f"a number of rows that is none: {count!r}")
+        for time_ in (self.first, self.last, self.begun, self.finished):
+            if time_ is not None:
+                datetime.fromisoformat(time_)
 
     @property
     def position(self) -> int:
@@ -377,7 +400,7 @@ class _Load:
             if self._chunks:
                 raise self._deleted()
             return begun
-        progress = Progress.from_json(view.progress)
+        progress = Progress.from_json(view.progress, self._token or self._job.records.loads)
         if not progress.stored and not progress.finished:
             return replace(begun, late=progress.late)
         if not progress.holds(view.state, schema):
