@@ -16,7 +16,7 @@ from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.schema import Fitted, Label, Origin, Records, Schema, fit, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
-from walrus_ts.errors import UsageError
+from walrus_ts.errors import AppendError, UsageError
 from walrus_ts.frames import Errors, Scan, Source
 from walrus_ts.ids import StreamId, Unit
 from walrus_ts.pandas_io.write_few import Plan
@@ -71,6 +71,11 @@ class FrameStream:
         after = self._source.axis(self._source.recorded()).upper(self.start)
         return after.encode() if isinstance(after, str) else bytes(after)
 
+    @property
+    def _label(self) -> str:
+        """What stands before the bar of an append."""
+        return f"append to {self._records.key.decode(errors='replace')}"
+
     # Writing ---------------------------------------------------------------------------------------------------------
 
     def append(
@@ -94,7 +99,8 @@ class FrameStream:
         ----------
         data : DataFrame, Series, pyarrow Table, RecordBatch or RecordBatchReader, polars DataFrame, or anything with \
 ``__arrow_c_stream__``
-            In the order of time. A RecordBatchReader is checked, and written, batch by batch.
+            In the order of time. A RecordBatchReader is checked, and written, batch by batch: an error behind the first
+            of them is an `AppendError`, with no `load`.
         time : label, optional
             The column of times; without it the DatetimeIndex, or the only timestamp column of Arrow data.
         late : {"raise", "skip"}
@@ -194,22 +200,41 @@ class FrameStream:
     ) -> Appended:
         if options["load"] is not None:
             raise UsageError("a RecordBatchReader cannot be a named load: it cannot be read again. Give a Table.")
-        done = Appended(0)
-        for batch in reader:
-            table = pandas_io.to_table(batch, time=time, zone=self.tz)
-            new = self._append_table(table, evolve, progress, options)
-            done = Appended(
-                done.rows + new.rows,
-                done.skipped + new.skipped,
-                done.first_id or new.first_id,
-                new.last_id or done.last_id,
-            )
+        done, read = Appended(0), 0
+        with reporting(progress, None, self._label) as report:
+            try:
+                for batch in reader:
+                    table = pandas_io.to_table(batch, time=time, zone=self.tz)
+                    new = loading.append(self._source.pool, self._job(table, evolve, progress=report, **options))
+                    done, read = _sum(done, new), read + len(batch)
+            except Exception as error:
+                if not read and not isinstance(error, AppendError):  # nothing is stored
+                    raise
+                raise self._stopped_within(error, done, read) from error
         return done
+
+    def _stopped_within(self, error: Exception, done: Appended, read: int) -> AppendError:
+        """Say how far a reader's batches are stored, given the error of one of them and the rows before it."""
+        parts = vars(error) if isinstance(error, AppendError) else {}
+        reason = (parts and error.__cause__) or error
+        appended, unanswered = done.rows + parts.get("appended", 0), parts.get("unanswered", 0)
+        left = read + parts.get("appended", 0) + parts.get("skipped", 0)
+        row = vars(reason).get("row")
+        where = "" if row is None else f" (Row {row} of its batch is row {read + row} of the reader.)"
+        doubt = f" The {unanswered} rows behind may be stored, too: see `tail`." if unanswered else ""
+        return AppendError(
+            f"appending batches to {self._source.where} stopped after {appended} rows: {reason}.{where}{doubt} With "
+            f"the rows of the reader as a table, `append(table.slice({left}))` stores the rest.",
+            appended=appended,
+            load=None,
+            key=self._records.key,
+            row=None if row is None else read + row,
+        )
 
     def _append_table(
         self, table: pandas_io.Table, evolve: bool, progress: Progress, options: dict[str, Any]
     ) -> Appended:
-        with reporting(progress, len(table.times), f"append to {self._records.key.decode(errors='replace')}") as report:
+        with reporting(progress, len(table.times), self._label) as report:
             return loading.append(self._source.pool, self._job(table, evolve, progress=report, **options))
 
     def _job(self, table: pandas_io.Table, evolve: bool, **options: Any) -> loading.Job:
@@ -614,6 +639,12 @@ def loads_frame(source: Source) -> pd.DataFrame:
     )
     frame.index = pd.Index(list(kept), dtype="str", name="load")
     return frame
+
+
+def _sum(done: Appended, new: Appended) -> Appended:
+    """Tell what two appends have done, one behind the other."""
+    first_id, last_id = done.first_id or new.first_id, new.last_id or done.last_id
+    return Appended(done.rows + new.rows, done.skipped + new.skipped, first_id, last_id)
 
 
 def _check_options(late: Any, load: Any, maxlen: Any) -> None:

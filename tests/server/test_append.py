@@ -423,6 +423,38 @@ class TestOtherData:
         with pytest.raises(UsageError, match="RecordBatchReader"):
             stream.append(pa.RecordBatchReader.from_batches(table.schema, table.to_batches()), load="a")
 
+    def test_a_later_batch_does_not_fit(self, stream: TimeSeriesStream) -> None:
+        """A reader that stops says how many rows are stored, which of its rows is wrong, and how to go on."""
+        table = pa.table({"t": pa.array([*range(1, 9), 5, 10], pa.timestamp("s")), "x": list(range(10))})
+        reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=3))
+        found = r"after 6 rows: .*row 2.* is row 8 of the reader.*slice\(6\)"
+        with pytest.raises(walrus_ts.AppendError, match=found) as caught:
+            stream.append(reader)
+        error = caught.value
+        assert (error.appended, error.load, error.row) == (6, None, 8)
+        assert isinstance(error.__cause__, UsageError)
+        with pytest.raises(UsageError, match="row 2"):
+            stream.append(table.slice(6))
+
+    def test_a_reader_that_stopped_goes_on(self, stream: TimeSeriesStream, db: Database) -> None:
+        """What its error says stores the rest, also where late rows were left out."""
+        stream.append(at("2024-01-01 00:00:03", unit="s"))
+        table = pa.table({"t": pa.array(seconds(30_000).index), "x": range(30_000)})
+        batches = table.to_batches(max_chunksize=12_000)
+        told: list[tuple[int, int]] = []
+
+        def full(done: int, rows: int) -> None:
+            told.append((done, rows))
+            if done > 20_000:
+                raise RuntimeError("enough")
+
+        with pytest.raises(walrus_ts.AppendError, match=r"after 21997 rows: enough.*slice\(22000\)") as caught:
+            stream.append(pa.RecordBatchReader.from_batches(table.schema, batches), late="skip", progress=full)
+        assert len(stream) == 1 + caught.value.appended
+        assert told[-2:] == [(16_997, 16_997), (21_997, 21_997)]
+        stream.append(table.slice(22_000))
+        assert stream.frame()["x"].tolist() == [0, *range(3, 30_000)]
+
     def test_polars(self, stream: TimeSeriesStream) -> None:
         """A polars frame is stored, and comes back as one."""
         frame = pl.DataFrame({"t": pd.to_datetime(["2024-01-01", "2024-01-02"]), "x": [1, None], "s": ["a\r\n", ""]})

@@ -581,6 +581,8 @@ class _Load:
             appended=appended,
             load=self.name,
             key=self._job.records.key,
+            skipped=self._late,
+            unanswered=self._doubtful.rows if self._doubtful else 0,
         )
 
 
