@@ -223,8 +223,8 @@ class FrameStream:
         where = "" if row is None else f" (Row {row} of its batch is row {read + row} of the reader.)"
         doubt = f" The {unanswered} rows behind may be stored, too: see `tail`." if unanswered else ""
         return AppendError(
-            f"appending batches to {self._source.where} stopped after {appended} rows: {reason}.{where}{doubt} With "
-            f"the rows of the reader as a table, `append(table.slice({left}))` stores the rest.",
+            f"appending batches to {self._source.where} stopped after {appended} rows: {str(reason).rstrip('.')}."
+            f"{where}{doubt} With the rows of the reader as a table, `append(table.slice({left}))` stores the rest.",
             appended=appended,
             load=None,
             key=self._records.key,

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from pandas.testing import assert_frame_equal
 
 import walrus_ts
 from tests.helpers import wait_until
+from tests.relay import Relay
 from walrus_ts import Database, DataError, LateRowsError, SchemaError, UsageError
 from walrus_ts.columnar.schema import Records
 from walrus_ts.timeseries import TimeSeriesStream
+from walrus_ts.transfer import load
 from walrus_ts.transfer.load import Job, append
 
 
@@ -454,6 +457,25 @@ class TestOtherData:
         assert told[-2:] == [(16_997, 16_997), (21_997, 21_997)]
         stream.append(table.slice(22_000))
         assert stream.frame()["x"].tolist() == [0, *range(3, 30_000)]
+
+    def test_a_reader_whose_answer_was_lost(
+        self, db: Database, key: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where a chunk's answer is lost for good, the error says that its rows may be stored, too."""
+        monkeypatch.setattr(load, "_PATIENCE_SECONDS", 0.2)
+        table = pa.table({"t": pa.array(seconds(30_000).index), "x": range(30_000)})
+        reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=15_000))
+        with Relay(db, tmp_path) as relay, walrus_ts.connect(relay.url) as through:
+            stream = through.time_series("research", [key()])[key()]
+
+            def mute(done: int, rows: int) -> None:
+                if done == 20_000:
+                    relay.state = "mute"
+
+            with pytest.raises(walrus_ts.AppendError, match="The 5000 rows behind may be stored, too") as caught:
+                stream.append(reader, progress=mute)
+            assert caught.value.appended == 20_000
+            assert db.xlen(key()) == 25_000
 
     def test_polars(self, stream: TimeSeriesStream) -> None:
         """A polars frame is stored, and comes back as one."""
