@@ -141,10 +141,9 @@ class FrameStream:
         Appended(rows=2, skipped=0, first_id='1704447000000-0', last_id='1704447060000-0')
         """
         _check_options(late, load, maxlen)
-        source = self._source
         options: dict[str, Any] = {"late": late, "load": load, "maxlen": maxlen}
         if minid is not None:
-            options["minid"] = lower_id(minid, source.axis(source.look()[1]))
+            options["minid"] = partial(self._minid, minid)
         if isinstance(data, pa.RecordBatchReader):
             return self._append_batches(data, time, evolve, progress, options)
         first = None if load is None else stopped_at(load)
@@ -161,6 +160,10 @@ class FrameStream:
             if few:
                 self._plan_few(data)
         return done
+
+    def _minid(self, bound: Any, schema: Schema) -> bytes:
+        """Return the id below which rows go, of a stream of this schema."""
+        return StreamId.parse(lower_id(bound, self._source.axis(schema))).encode()
 
     def _append_few(self, frame: pd.DataFrame) -> Appended | None:
         """Append a few rows at one round trip; None where they have to go the long way."""

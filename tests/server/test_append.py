@@ -553,6 +553,22 @@ class TestTrimming:
         stream.append(seconds(10), minid="2024-01-01 00:00:04")
         assert stream.frame()["x"].tolist() == list(range(4, 10))
 
+    def test_minid_of_the_unit_that_is_left(self, stream: TimeSeriesStream) -> None:
+        """A time as `minid` is exact in the unit that the append gives the stream."""
+        first = at("2024-01-01 00:00:00.000001", "2024-01-01 00:00:00.000002", "2024-01-01 00:00:00.000003")
+        stream.append(first, minid=first.index[1])
+        assert stream.frame()["x"].tolist() == [1, 2]
+        finer = at("2024-01-02 00:00:00.000000001", "2024-01-02 00:00:00.000000002", unit="ns")
+        stream.append(finer, minid=finer.index[1], evolve=True)
+        assert stream.frame()["x"].tolist() == [1]
+
+    @pytest.mark.parametrize("minid", ["-", "+", "no date", 5, "1950"])
+    def test_minid_that_is_none(self, stream: TimeSeriesStream, minid: Any) -> None:
+        """`minid` is a time or an id; what is neither is refused before anything is written."""
+        with pytest.raises(UsageError):
+            stream.append(seconds(3), minid=minid)
+        assert len(stream) == 0
+
     def test_progress(self, stream: TimeSeriesStream) -> None:
         """A callable is told of the rows that are stored, chunk by chunk."""
         told: list[tuple[int, int]] = []

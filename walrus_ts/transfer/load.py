@@ -158,8 +158,8 @@ class Job:
         The load's name.
     maxlen : int, optional
         Rows that the stream keeps at most.
-    minid : bytes, optional
-        Entries with lower ids are removed.
+    minid : callable, optional
+        Takes the schema that the stream is left with, and returns the id below which entries are removed.
     progress : callable, optional
         Is told of rows as they are stored.
     """
@@ -170,7 +170,7 @@ class Job:
     late: Literal["raise", "skip"] = "raise"
     load: str | None = None
     maxlen: int | None = None
-    minid: bytes | None = None
+    minid: Callable[[Schema], bytes] | None = None
     progress: Callable[[int], object] | None = None
 
     @property
@@ -453,7 +453,7 @@ class _Load:
         late: int,
     ) -> _Chunk:
         rows = len(ids)
-        extras = self._extras(view, progress, record)
+        extras = self._extras(view, fitted.schema, progress, record)
         buffers: list[bytes | memoryview] = [_MULTI, *self._xadds(fitted, ids, start), *extras]
         last = StreamId.parse(ids[-1].as_py()) if rows else (view.state.last_id if view.state else StreamId(0, 0))
         added = (view.state.added if view.state else 0) + rows
@@ -475,7 +475,7 @@ class _Load:
             behind,
         )
 
-    def _extras(self, view: _View, progress: Progress, record: bytes | None) -> list[bytes]:
+    def _extras(self, view: _View, schema: Schema, progress: Progress, record: bytes | None) -> list[bytes]:
         """Return what a transaction holds besides its rows."""
         job = self._job
         extras = []
@@ -492,7 +492,7 @@ class _Load:
         if job.maxlen is not None:
             extras.append(command(b"XTRIM", job.records.key, b"MAXLEN", b"=", b"%d" % job.maxlen))
         if job.minid is not None:
-            extras.append(command(b"XTRIM", job.records.key, b"MINID", b"=", job.minid))
+            extras.append(command(b"XTRIM", job.records.key, b"MINID", b"=", job.minid(schema)))
         return extras
 
     def _xadds(self, fitted: Fitted, ids: pa.Array, start: int) -> list[memoryview]:
