@@ -1,6 +1,7 @@
 """Appending frames: what is stored, under which ids, and what is refused."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -416,6 +417,31 @@ class TestOtherData:
         )
         with pytest.raises(UsageError, match="no such column"):
             stream.append(pd.DataFrame({"x": [1]}), time="when")
+
+    @pytest.mark.parametrize(
+        ("values", "dtype"),
+        [
+            (["2024-01-01", "2024-01-02"], "str"),
+            (["2024-01-01", "2024-01-02"], "category"),
+            (pd.to_datetime(["2024-01-01", "2024-01-02"]).date, object),
+            ([1704067200, 1704153600], "int64"),
+            (pd.to_datetime(["2024-01-01", "2024-01-02"]), pd.ArrowDtype(pa.timestamp("us"))),
+        ],
+        ids=repr,
+    )
+    def test_a_named_column_of_no_times(self, stream: TimeSeriesStream, values: Any, dtype: Any) -> None:
+        """Where the column that `time` names holds no times, the error names it, and its cure works."""
+        frame = pd.DataFrame({"when": pd.Series(values, dtype=dtype), "x": [1, 2]})
+        with pytest.raises(UsageError, match=r"'when' has to hold times.*found") as caught:
+            stream.append(frame, time="when")
+        exec(re.search(r"`(.*)`", str(caught.value))[1], {"pd": pd, "frame": frame})
+        stream.append(frame, time="when")
+        assert stream.frame().index.tolist() == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")]
+
+    def test_a_named_column_that_is_there_twice(self, stream: TimeSeriesStream) -> None:
+        """Two columns of the name that `time` has are an error."""
+        with pytest.raises(UsageError, match="more than one"):
+            stream.append(pd.DataFrame([[1, 2]], columns=["when", "when"]), time="when")
 
     def test_record_batches(self, stream: TimeSeriesStream) -> None:
         """A RecordBatchReader is written batch by batch, and cannot be a named load."""

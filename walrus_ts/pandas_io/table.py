@@ -81,7 +81,19 @@ def _set_index(frame: pd.DataFrame, time: Label) -> pd.DataFrame:
     if time not in frame.columns:
         known = ", ".join(map(repr, frame.columns))
         raise UsageError(f"time={time!r}: the frame has no such column; it has {known}", column=time)
-    return frame.set_index(time)
+    if frame.columns.tolist().count(time) > 1:
+        raise UsageError(f"time={time!r}: the frame has more than one such column; rename one", column=time)
+    indexed = frame.set_index(time)
+    if not isinstance(indexed.index, pd.DatetimeIndex):
+        dtype = frame[time].dtype
+        unit = ", unit='s'" if pd.api.types.is_numeric_dtype(dtype) else ""
+        raise UsageError(
+            f"the column {time!r} has to hold times, of a datetime64 dtype; found {dtype}. Convert it: "
+            f"`frame[{time!r}] = pd.to_datetime(frame[{time!r}]{unit})`.",
+            column=time,
+            dtype=str(dtype),
+        )
+    return indexed
 
 
 def _arrow_table(data: Any) -> pa.Table:
