@@ -5,6 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import dateutil.tz
 import numpy as np
@@ -20,6 +21,7 @@ from walrus_ts.timeseries import TimeSeriesStream
 
 THREE = pd.DatetimeIndex(["2024-01-01 09:30:00.000001", "2024-01-01 09:30:00.000001", "2024-01-02"])
 NAN = float("nan")
+BERLIN = ZoneInfo("Europe/Berlin")
 SURPRISING = ["a\r\nb", "", "*2\r\n$1\r\nx", "\x00", "😀", "é", " "]
 
 
@@ -131,16 +133,25 @@ class TestColumns:
             (dt.date(1, 1, 1), None, dt.date(9999, 12, 31)),
             (dt.time(0), None, dt.time(23, 59, 59, 999_999)),
             (Decimal("1.10"), None, Decimal("-2.25")),
+            (0.1, None, float("-inf")),
+            (0.1, NAN, -0.0),
+            (dt.datetime(1, 1, 1, microsecond=1), None, dt.datetime(2024, 1, 1)),
+            (dt.datetime(2024, 1, 1, tzinfo=dt.UTC), None, dt.datetime(2024, 7, 1, tzinfo=dt.UTC)),
+            (dt.datetime(2023, 10, 29, 2, 30, tzinfo=BERLIN), dt.datetime(2023, 10, 29, 2, 30, tzinfo=BERLIN, fold=1)),
+            (dt.datetime(2024, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=5.5))), None),
+            (dt.timedelta(1, 2, 3), None, dt.timedelta(-1)),
         ],
-        ids=["bytes", "bool", "int", "date", "time", "Decimal"],
+        ids=lambda values: f"{type(values[0]).__name__}-{getattr(values[0], 'tzinfo', None)}-{values[1]}",
     )
     def test_objects(self, stream: TimeSeriesStream, values: Any) -> None:
         """Python objects of one kind come back as they were."""
         comes_back(stream, objects(*values))
+        assert list(map(repr, stream.frame()["x"])) == list(map(repr, values))
 
     @pytest.mark.parametrize(
         "values",
         [
+            pd.Categorical(["b", None, "a"], categories=pd.Index(["b", "a"], dtype=object)),
             pd.Categorical(["b", None, "a"], categories=["b", "unused", "a"], ordered=True),
             pd.Categorical(["b", None, ""]),
             pd.Categorical(np.array(["x", "y", None], object)),
@@ -433,6 +444,15 @@ class TestRefused:
             (pd.Interval(0, 1), pd.Interval(1, 2)),
             (dt.date(2024, 1, 1), dt.datetime(2024, 1, 1)),
             (dt.datetime(2024, 1, 1), dt.date(2024, 1, 1)),
+            (dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=dt.UTC)),
+            (dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 1, tzinfo=BERLIN)),
+            (dt.datetime(2024, 1, 1, fold=1), dt.datetime(2024, 1, 1)),
+            (pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")),
+            (pd.Timedelta(1), pd.Timedelta(2)),
+            (dt.timedelta.max, dt.timedelta(1)),
+            (np.float64(1.5), np.float64(2.5)),
+            (["\ud800"], ["a"]),
+            ({"\ud800": 1}, {"\ud800": 2}),
             (dt.time(1, tzinfo=dt.UTC), dt.time(2)),
             ("a", b"a"),
             ("a", 1),
@@ -481,6 +501,31 @@ class TestRefused:
             stream.append(pd.DataFrame({"good": [1, 2, 3], "x": values}, index=THREE))
         assert caught.value.column == "x"
         assert not db.exists(stream.key)
+
+    @pytest.mark.parametrize(
+        ("values", "cure"),
+        [
+            ([pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2024-01-01", tz=BERLIN)], pd.to_datetime),
+            ([pd.Timedelta(1), pd.Timedelta(2)], pd.to_timedelta),
+        ],
+        ids=["times", "durations"],
+    )
+    def test_cures_for_objects(self, stream: TimeSeriesStream, values: list[Any], cure: Any) -> None:
+        """The error says what makes one type of times and of durations."""
+        frame = objects(*values)
+        with pytest.raises(UsageError, match=rf"pd\.{cure.__name__}\(frame\['x'\]"):
+            stream.append(frame)
+        frame["x"] = cure(frame["x"], **({"utc": True} if cure is pd.to_datetime else {}))
+        comes_back(stream, frame)
+
+    def test_categories_that_are_no_text(self, stream: TimeSeriesStream, db: Database) -> None:
+        """Categories of bytes that are no UTF-8 are refused, with a cure that works."""
+        frame = one(pd.Categorical([b"\xff", b"a", None]))
+        with pytest.raises(UsageError, match=r"category of bytes that are no text.*astype\(object\)"):
+            stream.append(frame)
+        assert not db.exists(stream.key)
+        frame["x"] = frame["x"].astype(object)
+        stream.append(frame)
 
     @pytest.mark.parametrize(
         ("values", "match"),

@@ -94,6 +94,19 @@ class Column:
     dtype: Any = None
     nullable: bool = True
 
+    def categories(self) -> dict[str, Any] | None:
+        """Return what `pandas_io` keeps of a categorical; None for another column."""
+        is_category = isinstance(self.dtype, list) and self.dtype[:1] == ["category"]
+        return self.dtype[1] if is_category else None
+
+    def known_values(self) -> pa.Array | None:
+        """Return the values that a categorical may have; None for another column."""
+        facts = self.categories()
+        if facts is None:
+            return None
+        texts = pa.array([value.encode() for value in facts["values"]], pa.binary())
+        return text.decode(texts, types.from_json(facts["type"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -476,7 +489,7 @@ def _fit_column(column: Column, given: Column, array: pa.Array, where: str, *, e
 
 def _fit_categories(column: Column, given: Column, array: pa.Array, where: str, *, evolve: bool) -> Column:
     """Hold values against the categories on record; new ones are added behind them where `evolve` says so."""
-    facts = _categories(column)
+    facts = column.categories()
     if facts is None or column.dtype == given.dtype:
         return column
     known = pa.array([value.encode() for value in facts["values"]], pa.binary())
@@ -496,12 +509,6 @@ def _fit_categories(column: Column, given: Column, array: pa.Array, where: str, 
         )
     added = [value.decode() for value in pc.unique(texts.filter(new)).to_pylist()]
     return replace(column, dtype=["category", {**facts, "values": [*facts["values"], *added]}])
-
-
-def _categories(column: Column) -> dict[str, Any] | None:
-    """Return what the record keeps of a categorical (`pandas_io`)."""
-    is_category = isinstance(column.dtype, list) and column.dtype[:1] == ["category"]
-    return column.dtype[1] if is_category else None
 
 
 def _misfit(column: Column, array: pa.Array, where: str) -> SchemaError:
