@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
-from pandas.testing import assert_frame_equal
+from pandas.testing import assert_frame_equal, assert_index_equal
 
 from walrus_ts import Database, UsageError
 from walrus_ts.testing import COLUMNS, UNITS, frames
@@ -321,12 +321,61 @@ class TestLabels:
             pd.MultiIndex.from_tuples([("a", NAN), ("b", 2)]),
             pd.MultiIndex.from_arrays([["a", "b"]], names=["x"]),
             pd.CategoricalIndex(["a", "b"]),
+            pd.CategoricalIndex(["b", "a"], categories=["unused", "b", "a"], ordered=True, name="grade"),
+            pd.CategoricalIndex([1, 3], categories=[3, 2, 1]),
+            pd.MultiIndex.from_product([["b"], [2, 1]]),
+            pd.MultiIndex.from_product([["b", "a"], [2, 1]])[:2],
+            pd.MultiIndex.from_arrays([pd.Categorical(["b", "a"], categories=["b", "a", "z"], ordered=True), [2, 1]]),
+            pd.date_range("2024-01-01", periods=2, name="day"),
+            pd.date_range("2024-01-01", periods=2, unit="ns"),
+            pd.date_range("2024-03-30 12:00", periods=2, tz="Europe/Berlin"),
+            pd.MultiIndex.from_product([pd.DatetimeIndex(["2024-01-01"], tz="+05:30"), ["b", "a"]]),
+            pd.Index([dt.date(2024, 1, 1), dt.date(2024, 1, 2)], dtype=object),
+            pd.Index([dt.datetime(2024, 1, 1), "a"], dtype=object),
+            pd.Index([np.float64(1.5), "a"], dtype=object),
         ],
         ids=repr,
     )
     def test_labels(self, stream: TimeSeriesStream, labels: pd.Index) -> None:
-        """Columns keep their labels, whatever these are."""
-        comes_back(stream, pd.DataFrame(np.ones((3, 2)), index=THREE, columns=labels))
+        """Columns keep their labels, whatever these are, and are found by them."""
+        frame = pd.DataFrame(np.ones((3, 2)), index=THREE, columns=labels)
+        comes_back(stream, frame)
+        found = stream.frame().columns
+        if isinstance(labels, pd.MultiIndex):
+            for level, expected in zip(found.levels, labels.levels, strict=True):
+                assert_index_equal(level, expected, check_freq=False)
+        if isinstance(labels, pd.CategoricalIndex):
+            assert found.dtype == labels.dtype
+        assert stream.frame(columns=labels.tolist()[1:]).shape == (3, 1)
+        stream.append(frame.set_axis(THREE + pd.Timedelta(days=1)))  # the columns are those on record
+
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            pd.DatetimeIndex(["2024-01-01 00:00:00.000000001"]),
+            pd.DatetimeIndex([None]),
+            pd.period_range("2024", periods=1, freq="D"),
+            pd.to_timedelta([1]),
+        ],
+        ids=repr,
+    )
+    def test_labels_that_would_not_come_back(self, stream: TimeSeriesStream, labels: pd.Index, db: Database) -> None:
+        """Other labels are an error that says how to rename them; nothing is written."""
+        with pytest.raises(UsageError, match=r"a column label is.*frame\.columns"):
+            stream.append(pd.DataFrame([[1.0]], index=THREE[:1], columns=labels))
+        assert not db.exists(stream.key)
+
+    def test_labels_as_numpy_has_them(self, stream: TimeSeriesStream) -> None:
+        """A number that is a label is found as numpy's, too, as `frame.columns[0]` is one."""
+        stream.append(pd.DataFrame(np.ones((3, 2)), index=THREE, columns=[7, 1.5]))
+        assert stream.frame(columns=[np.float64(7), np.float64(1.5)]).columns.tolist() == [7, 1.5]
+
+    def test_a_pivoted_frame(self, stream: TimeSeriesStream) -> None:
+        """The columns of a pivot, times, come back and can be chosen."""
+        long = pd.DataFrame({"when": THREE, "until": pd.DatetimeIndex(["2025", "2026", "2025"]), "x": [1.0, 2.0, 3.0]})
+        frame = long.pivot(index="when", columns="until", values="x")
+        comes_back(stream, frame)
+        assert stream.loc[:, pd.Timestamp("2026")].tolist()[0] == 2.0
 
     def test_labels_that_no_field_can_have_do_not_meet(self, stream: TimeSeriesStream) -> None:
         """Labels with one text have fields of their own."""
