@@ -672,5 +672,8 @@ def _count(n: Any) -> int:
 
 def _keep_fields(new: Schema, old: Schema) -> tuple[Any, ...]:
     """Keep the fields that the labels have had: the entries are stored under them."""
-    fields = {(type(c.label), c.label): c.field for c in old.columns}
-    return tuple(replace(c, field=fields.get((type(c.label), c.label), c.field)) for c in new.columns)
+    known = [old.column(column.label) for column in new.columns]
+    return tuple(
+        column if before is None else replace(column, field=before.field)
+        for column, before in zip(new.columns, known, strict=True)
+    )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,31 @@ def at(*times: str, unit: str = "us", tz: str | None = None, **columns: Any) -> 
 def seconds(rows: int, start: str = "2024-01-01") -> pd.DataFrame:
     """Make a frame of a row a second."""
     return pd.DataFrame({"x": range(rows)}, index=pd.date_range(start, periods=rows, freq="s", unit="us"))
+
+
+def times(unit: str | None, tz: str | None = None) -> pd.DatetimeIndex:
+    """Make a time of a unit, with a fraction if the unit has any; NaT without a unit."""
+    if unit is None:
+        return pd.DatetimeIndex([None])
+    fraction = {"s": 0, "ms": 1_000, "us": 1, "ns": 0}[unit]
+    return pd.DatetimeIndex([pd.Timestamp("2024-01-01") + pd.Timedelta(fraction, "us")], tz=tz).as_unit(unit)
+
+
+def objects(*values: Any) -> Any:
+    """Make a column of Python objects, for a frame that `at` makes."""
+    made = np.empty(len(values), object)
+    made[:] = values
+    return made
+
+
+def arrow(values: Any, type_: Any) -> Any:
+    """Make a column of an Arrow type."""
+    return pd.array(values, dtype=f"{type_}[pyarrow]" if isinstance(type_, str) else pd.ArrowDtype(type_))
+
+
+def decimals(value: str, precision: int, scale: int) -> Any:
+    """Make a column of Arrow's decimals."""
+    return arrow([Decimal(value)], pa.decimal128(precision, scale))
 
 
 class TestOrder:
@@ -327,6 +353,96 @@ class TestSchema:
         assert stream.frame()["x"].dtype == wide
         assert list(stream.frame()["x"]) == [*pd.Series(first).astype(wide), *pd.Series(second).astype(wide)]
 
+    @pytest.mark.parametrize(
+        ("first", "second", "wide"),
+        [
+            (times("s"), times("ms"), "datetime64[ms]"),
+            (times("s"), times("us"), "datetime64[us]"),
+            (times("ms", "Europe/Berlin"), times("us", "UTC"), "datetime64[us, Europe/Berlin]"),
+            (arrow(times("s"), "timestamp[s]"), times("ms"), "timestamp[ms][pyarrow]"),
+            (decimals("1.10", 5, 2), decimals("123.456", 20, 6), "decimal128(20, 6)"),
+            (decimals("1.10", 38, 2), decimals("0.001", 5, 3), "decimal256(39, 3)"),
+            (objects(Decimal("1.10")), objects(Decimal("123.456")), "object"),
+            (objects(Decimal("1.10")), objects(Decimal("123456789.1")), "object"),
+            (arrow([1], pa.int8()), np.array([300]), "int64[pyarrow]"),
+        ],
+        ids=repr,
+    )
+    def test_widened_to_more_digits(self, stream: TimeSeriesStream, first: Any, second: Any, wide: str) -> None:
+        """`evolve=True` takes finer times and longer decimals, and keeps the kind of dtype that the column has."""
+        stream.append(at("2024-01-01", x=first))
+        stream.append(at("2024-01-02", x=second), evolve=True)
+        found = stream.frame()["x"]
+        assert str(found.dtype).startswith(wide)
+        assert found.tolist() == [*pd.Series(first), *pd.Series(second)]
+
+    def test_decimals_among_objects_have_room(self, stream: TimeSeriesStream) -> None:
+        """Decimals that are objects may grow, up to 38 digits, without a change of the record."""
+        stream.append(at("2024-01-01", x=objects(Decimal("1.10"))))
+        stream.append(at("2024-01-02", x=objects(Decimal("12345678901234567890.5"))))
+        assert stream.frame()["x"].tolist() == [Decimal("1.10"), Decimal("12345678901234567890.5")]
+
+    def test_never_widened_to_nanoseconds(self, stream: TimeSeriesStream) -> None:
+        """A column of coarser times is not widened to nanoseconds, which end in 2262: what is stored may lie behind."""
+        stream.append(at("2024-01-01", x=np.array(["2500-01-01"], "M8[s]")))
+        with pytest.raises(SchemaError, match="'x'"):
+            stream.append(at("2024-01-02", x=np.array([1], "M8[ns]")), evolve=True)
+        stream.append(at("2024-01-02", x=np.array([1_000], "M8[ns]")), evolve=True)  # a whole microsecond
+        assert stream.frame()["x"].dtype == "datetime64[us]"
+
+    @pytest.mark.parametrize(
+        "column",
+        [
+            pd.array(["a"], dtype="str"),
+            times("us"),
+            pd.Categorical(["a"]),
+            pd.Categorical(["a"], ordered=True),
+            pd.array([1], dtype="Int64"),
+            objects(b"x"),
+            objects([1, 2]),
+            arrow([{"a": 1}], pa.struct([("a", pa.int64())])),
+        ],
+        ids=lambda column: str(getattr(column, "dtype", column)),
+    )
+    @pytest.mark.parametrize(
+        "nulls",
+        [np.array([np.nan]), pd.Categorical([None]), pd.array([None], dtype="str"), objects(None), times(None)],
+        ids=lambda nulls: str(getattr(nulls, "dtype", nulls)),
+    )
+    def test_nothing_but_nulls(self, stream: TimeSeriesStream, column: Any, nulls: Any) -> None:
+        """A column of nothing but nulls, of whichever dtype, fits any column that may be null."""
+        stream.append(at("2024-01-01", x=column))
+        stream.append(at("2024-01-02", x=nulls))
+        assert stream.frame()["x"].isna().tolist() == [False, True]
+        assert stream.frame()["x"].dtype == at("2024-01-01", x=column)["x"].dtype
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (pd.Index(["a"], name="field"), pd.Index(["a", "b"], name="field")),
+            (pd.Index(["a"], name="field"), pd.Index(["b"])),
+            (pd.Index([1], name="field", dtype="int8"), pd.Index([2], dtype="int8", name="field")),
+            (pd.Index([1], name="field"), pd.Index(["b"])),
+            (pd.MultiIndex.from_tuples([("a", 1)], names=["x", "y"]), pd.MultiIndex.from_tuples([("b", 2)])),
+            (pd.date_range("2024", periods=1, name="day"), pd.date_range("2024", periods=2)),
+            (
+                pd.CategoricalIndex(["a"], categories=["b", "a"], ordered=True, name="field"),
+                pd.CategoricalIndex(["b"], categories=["b", "a"], ordered=True),
+            ),
+        ],
+        ids=repr,
+    )
+    def test_labels_keep_their_names(self, stream: TimeSeriesStream, first: pd.Index, second: pd.Index) -> None:
+        """A new column leaves the columns their names and, where the new frame has the same, their dtype."""
+        for hour, labels in enumerate((first, second)):
+            index = pd.DatetimeIndex([pd.Timestamp(2024, 1, 1, hour)]).as_unit("us")
+            stream.append(pd.DataFrame(1.0, index=index, columns=labels), evolve=True)
+        found = stream.frame().columns
+        assert found.names == first.names
+        assert found.tolist() == list(dict.fromkeys([*first, *second]))
+        if first.dtype == second.dtype:
+            assert found.dtype == first.dtype
+
     @pytest.mark.parametrize(("first", "second"), [(2**53 + 1, 1.5), (1.5, 2**53 + 1)])
     def test_never_widened_to_a_float_that_rounds(self, stream: TimeSeriesStream, first: Any, second: Any) -> None:
         """A record is never widened to a float that would round what is stored."""
@@ -377,6 +493,17 @@ class TestSchema:
         stream.append(fine, evolve=True)
         assert stream.frame().index.unit == "ms"
         assert stream.frame().index[-1] == fine.index[0]
+
+    def test_a_time_that_nanoseconds_do_not_reach(self, stream: TimeSeriesStream) -> None:
+        """The cure for a time that the record's unit does not reach works."""
+        stream.append(at("2024-01-01", unit="ns"))
+        frame = at("2024-01-02", "2500-01-01", unit="us")
+        for evolve in (False, True):
+            with pytest.raises(SchemaError, match=r"'ns'.*row 1.*frame\[frame\.index < '2262-04-11'\]") as caught:
+                stream.append(frame, evolve=evolve)
+            assert "evolve" not in str(caught.value)
+            assert "floor" not in str(caught.value)
+        assert stream.append(frame[frame.index < "2262-04-11"]).rows == 1
 
     def test_the_cure_for_a_finer_index_works(self, stream: TimeSeriesStream) -> None:
         """Rounding the index as the error says makes it fit."""

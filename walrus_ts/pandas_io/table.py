@@ -202,12 +202,24 @@ def declared(columns: Mapping[Label, Any], unit: Unit, zone: tzinfo | str | None
     """
     if unit not in TICKS:
         raise UsageError(f"unit is one of {', '.join(TICKS)}; found {unit!r}", unit=unit)
+    if not isinstance(columns, Mapping):
+        raise UsageError(
+            f"columns is a mapping of labels to dtypes; found {type(columns).__name__}: {columns!r}. Write "
+            "`declare({'price': 'float64'})`.",
+            columns=columns,
+        )
     made = []
     for (label, dtype), field in zip(columns.items(), fields_for(list(columns)), strict=True):
         try:
             empty = pd.Series([], dtype=dtype)
-        except TypeError as error:
-            raise UsageError(f"column {label!r}: {dtype!r} is no dtype", column=label) from error
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"column {label!r}: {dtype!r} is no dtype of a column: {error}", column=label) from error
+        if isinstance(empty.dtype, pd.CategoricalDtype) and not len(empty.dtype.categories):
+            raise UsageError(
+                f"column {label!r}: a categorical is declared with its categories, `pd.CategoricalDtype([...])`. Where "
+                "they are not known, declare it as 'str'.",
+                column=label,
+            )
         if empty.dtype == object:
             made.append(Column(label, field, pa.string(), ["object", "None"]))
             continue
