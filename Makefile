@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+TORTURE_ARGS ?=
 
 # An active environment's settings would lead .venv's Python to foreign packages.
 unexport PYTHONHOME
@@ -19,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips in one environment, under `make -j`, would spoil it.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs bench notebooks clean
+.PHONY: help demo test check docs bench torture notebooks clean
 
 help:
 	@echo "make demo        load a year of flights into an embedded server, query it, consume it"
@@ -28,6 +29,7 @@ help:
 	@echo "make check       ruff, mypy and the order of imports"
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make bench       measure loading and reading; BENCH_ARGS=... goes to the benchmarks"
+	@echo "make torture     consume while workers, connections and servers are killed; TORTURE_ARGS=..."
 	@echo "make notebooks   run notebooks/*.ipynb anew, in place"
 	@echo "make clean       remove .venv, caches, and whatever the targets above have made"
 
@@ -52,6 +54,9 @@ docs: $(VENV)/.installed-docs
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
+
+torture: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.torture $(TORTURE_ARGS)
 
 # One after the other, each from its first cell, in a kernel of .venv's own Python: `python3` is the kernel
 # that comes with ipykernel, and in JUPYTER_DATA_DIR none of the user's own can stand in its place.

@@ -1,7 +1,8 @@
 """DataFrames in and out of Redis streams, on walrus's object model."""
 
+from walrus_ts.batch import Batch, Transaction
 from walrus_ts.columnar.schema import Schema
-from walrus_ts.consuming import Batch, Batches
+from walrus_ts.consuming import Batches
 from walrus_ts.database import Database, connect
 from walrus_ts.errors import (
     AppendError,
@@ -42,6 +43,7 @@ __all__ = [
     "Stream",
     "TimeSeries",
     "TimeSeriesStream",
+    "Transaction",
     "UsageError",
     "WalrusTSError",
     "connect",

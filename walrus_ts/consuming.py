@@ -1,137 +1,38 @@
-"""A consumer group's new rows as DataFrames: `Batch`, and the iterator that delivers them."""
+"""A consumer group's new rows as DataFrames: the iterator that delivers them, batch by batch."""
 
 from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from os import getpid
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from walrus_ts.columnar.replies import EntriesReply
+from walrus_ts.batch import Batch
+from walrus_ts.columnar.commands import command
+from walrus_ts.columnar.replies import Entries, EntriesReply
 from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.errors import DataError, UsageError
-from walrus_ts.frames import Decoder, Rows, Source, to_pandas
+from walrus_ts.frames import Decoder, Source, to_pandas
 from walrus_ts.stacking import Part, stack
-from walrus_ts.transfer.batches import Delivery, Feed, Member
-from walrus_ts.transfer.wire import Wire
-
-_LEAVING = (KeyboardInterrupt, SystemExit, GeneratorExit)
-
-
-class Batch:
-    """Rows that were delivered together; they stay pending until they are acknowledged.
-
-    ``with batch:`` acknowledges them when the block ends, and leaves them pending where it raises: they are then
-    delivered again. An interruption (Ctrl-C) hands them back as if they had not been delivered.
-
-    Attributes
-    ----------
-    frame : DataFrame, shape (n, k)
-        The rows, in the order of time.
-    ids : list of str, length n
-        The rows' stream ids.
-    deliveries : int64 array, shape (n,)
-        How often each row has been delivered, this time included.
-    lost : int
-        Rows that were pending, and that the stream no longer holds.
-    """
-
-    def __init__(
-        self,
-        frame: pd.DataFrame,
-        ids: list[str],
-        keys: list[bytes],
-        deliveries: npt.NDArray[np.int64],
-        lost: int,
-        member: Member,
-        idle_ms: int,
-    ) -> None:
-        self.frame = frame
-        self.ids = ids
-        self.deliveries = deliveries
-        self.lost = lost
-        self._keys = keys
-        self._open = np.ones(len(ids), bool)  # neither acknowledged nor handed back
-        self._member = member
-        self._idle_ms = idle_ms
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __repr__(self) -> str:
-        return f"<Batch of {len(self)} rows, {int(self._open.sum())} of them open>"
-
-    def ack(self, rows: Any = None) -> int:
-        """Acknowledge rows (XACK).
-
-        Parameters
-        ----------
-        rows : bool array, shape (n,), optional
-            Which; all without it.
-
-        Returns
-        -------
-        int
-            How many were still pending.
-
-        Raises
-        ------
-        UsageError
-            `rows` is no mask of the batch's length.
-        """
-        chosen = self._mask(rows) & self._open
-        acknowledged = sum(self._member.ack(key, ids) for key, ids in self._by_key(chosen))
-        self._open &= ~chosen
-        return acknowledged
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if kind is None:
-            self.ack()
-        elif issubclass(kind, _LEAVING):
-            self._hand_back()
-        else:
-            self._open[:] = False  # left pending: another delivery
-
-    def _hand_back(self) -> None:
-        for key, ids in self._by_key(self._open):
-            self._member.hand_back(key, ids, self._idle_ms)
-        self._open[:] = False
-
-    def _mask(self, rows: Any) -> npt.NDArray[np.bool_]:
-        if rows is None:
-            return np.ones(len(self), bool)
-        mask = np.asarray(rows)
-        if mask.dtype != bool or mask.shape != (len(self),):
-            raise UsageError(
-                f"rows is a boolean mask with one value for each of the {len(self)} rows of the batch; found "
-                f"{mask.dtype} of shape {mask.shape}. `batch.frame['x'] > 0` is such a mask.",
-                rows=rows,
-            )
-        return mask
-
-    def _by_key(self, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[bytes, list[bytes]]]:
-        ids: dict[bytes, list[bytes]] = {}
-        for position in np.flatnonzero(chosen):
-            ids.setdefault(self._keys[position], []).append(self.ids[position].encode())
-        yield from ids.items()
+from walrus_ts.transfer.batches import Delivery, Feed
+from walrus_ts.transfer.member import Member
+from walrus_ts.transfer.wire import Wire, check
 
 
 class Batches(Iterator[Batch]):
     """The batches of a consumer, one after the other; made by `batches`.
 
     Closing it, or leaving it (``break``, Ctrl-C), hands the rows of the batch in hand back as if they had not been
-    delivered.
+    delivered. Use it in a ``with`` block for that to happen at once.
 
     Attributes
     ----------
@@ -161,8 +62,9 @@ class Batches(Iterator[Batch]):
             if not deliveries:
                 self.close()
                 raise StopIteration
-            lost += sum(delivery.lost for delivery in deliveries)
-            self.lost += sum(delivery.lost for delivery in deliveries)
+            found = sum(delivery.lost for delivery in deliveries)
+            lost += found
+            self.lost += found
             batch = self._batch(deliveries, lost)
             if len(batch):
                 self._in_hand = batch
@@ -171,17 +73,17 @@ class Batches(Iterator[Batch]):
     def _batch(self, deliveries: list[Delivery], lost: int) -> Batch:
         parts, counts = [], []
         for delivery in deliveries:
-            rows, kept, spoiled = self._tables.rows(delivery.key, delivery.reply)
-            for id_, reason in spoiled:
-                count = int(delivery.deliveries[delivery.reply.ids().index(id_)])
-                self._feed.member.bury(delivery.key, [(id_, count)], reason)
-            parts.append(self._tables.part(delivery.key, rows))
-            counts.append(delivery.deliveries[kept])
+            table = self._tables.read(delivery.key, delivery.reply)
+            for row, reason in table.spoiled.items():
+                letter = delivery.reply.ids()[row], int(delivery.deliveries[row])
+                self._feed.member.bury(delivery.key, [letter], reason)
+            parts.append(table.part)
+            counts.append(delivery.deliveries[table.kept])
         stacked = stack(parts, self._stream_name, self._tables.labels)
+        source = np.array([self._feed.member.keys.index(part.key) for part in parts])[stacked.part]
         deliveries_ = np.concatenate(counts)[stacked.order]
-        return Batch(
-            stacked.frame, stacked.ids, stacked.keys, deliveries_, lost, self._feed.member, self._feed.claim_ms
-        )
+        feed = self._feed
+        return Batch(stacked.frame, stacked.ids, source, deliveries_, lost, feed.member, feed.most, feed.claim_ms)
 
     def close(self) -> None:
         """End the iteration; rows in hand are handed back, and a consumer without a name leaves the group."""
@@ -189,7 +91,7 @@ class Batches(Iterator[Batch]):
             return
         self._closed = True
         if self._in_hand is not None:
-            self._in_hand._hand_back()
+            self._in_hand.hand_back()
         if self._unnamed:
             self._feed.member.leave()
 
@@ -204,6 +106,25 @@ class Batches(Iterator[Batch]):
             self.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Entries as a table.
+
+    Attributes
+    ----------
+    part : Part
+        Those that could be decoded.
+    kept : int64 array
+        Their positions among the entries.
+    spoiled : dict of position -> reason
+        The others.
+    """
+
+    part: Part
+    kept: npt.NDArray[np.int64]
+    spoiled: dict[int, str]
+
+
 class Tables:
     """The streams of a group as tables: their records, asked for once and again where they do not fit.
 
@@ -215,52 +136,71 @@ class Tables:
     def __init__(self, sources: dict[bytes, tuple[str, Source]]) -> None:
         self._sources = sources
         self._decoders: dict[bytes, Decoder] = {}
+        self._foreign: dict[bytes, set[bytes]] = {key: set() for key in sources}  # fields that no record knows
 
     @property
     def labels(self) -> list[str]:
         """The streams' names in frames."""
         return [label for label, _ in self._sources.values()]
 
-    def rows(self, key: bytes, reply: EntriesReply) -> tuple[Rows, npt.NDArray[np.int64], list[tuple[bytes, str]]]:
-        """Decode entries.
-
-        Returns
-        -------
-        rows : Rows
-        kept : int64 array
-            The positions of the rows among the entries.
-        spoiled : list of (id, reason)
-            Entries that cannot be decoded.
-        """
+    def read(self, key: bytes, reply: EntriesReply) -> Read:
+        """Decode entries."""
         entries = reply.entries(self._decoder(key).fields)
+        spoiled: dict[int, str] = {}
         kept = np.arange(len(entries))
-        spoiled: list[tuple[bytes, str]] = []
-        fresh = False
-        while True:
+        part = self._by_known_record(key, entries)
+        if part is None:  # the record may have been widened since it was read
+            del self._decoders[key]
+            self._foreign[key] |= set(entries.columns) - set(self._decoder(key).fields)
             try:
-                return self._decoder(key).rows(entries), kept, spoiled
+                part = self._part(key, entries)
             except DataError as error:
-                id_ = vars(error).get("id")
-                if id_ is None:
-                    raise
-                if not fresh:  # the record may have been widened since
-                    del self._decoders[key]
-                    fresh = True
-                    continue
-                good = np.array([found != id_.encode() for found in entries.id_texts()], bool)
-                spoiled.append((id_.encode(), str(error)))
-                entries, kept = entries.filter(good), kept[good]
+                _require_id(error)
+                self._find_spoiled(key, entries, 0, spoiled)
+                good = np.ones(len(entries), bool)
+                good[list(spoiled)] = False
+                part, kept = self._part(key, entries.filter(good)), np.flatnonzero(good)
+        return Read(part, kept, spoiled)
 
-    def part(self, key: bytes, rows: Rows) -> Part:
-        """Make a frame of rows."""
+    def _by_known_record(self, key: bytes, entries: Entries) -> Part | None:
+        """Decode entries by the record as it was; None where it does not know all of them."""
+        if not entries.columns.keys() <= self._foreign[key].union(self._decoder(key).fields):
+            return None
+        try:
+            return self._part(key, entries)
+        except DataError:
+            return None
+
+    def _part(self, key: bytes, entries: Entries) -> Part:
         label, source = self._sources[key]
-        return Part(label, key, to_pandas(rows, source.zone), rows.id_texts())
+        rows = self._decoder(key).rows(entries)
+        assert rows.ids is not None  # as the decoder was told
+        return Part(label, key, to_pandas(rows, source.zone), rows.ids)
+
+    def _find_spoiled(self, key: bytes, entries: Entries, first: int, spoiled: dict[int, str]) -> None:
+        """Find the entries that cannot be decoded, by halves; `first` is the position of these entries' first."""
+        try:
+            self._part(key, entries)
+        except DataError as error:
+            _require_id(error)
+            if len(entries) == 1:
+                spoiled[first] = str(error)
+                return
+            half = np.arange(len(entries)) < len(entries) // 2
+            self._find_spoiled(key, entries.filter(half), first, spoiled)
+            self._find_spoiled(key, entries.filter(~half), first + int(half.sum()), spoiled)
 
     def _decoder(self, key: bytes) -> Decoder:
         if key not in self._decoders:
             source = self._sources[key][1]
             self._decoders[key] = Decoder(source, source.look()[1], ids=True)
         return self._decoders[key]
+
+
+def _require_id(error: DataError) -> None:
+    """Raise an error that is not of one entry: a broken record, say."""
+    if "id" not in vars(error):
+        raise error
 
 
 class Reading(Protocol):
@@ -272,6 +212,8 @@ class Reading(Protocol):
 
     @property
     def _source(self) -> Source: ...
+
+    def _start_id(self) -> bytes: ...
 
 
 def read_rows(
@@ -285,10 +227,11 @@ def read_rows(
         replies = member.read_new(wire, count, block)
     parts = []
     for key in member.keys:
-        rows, _, spoiled = tables.rows(key, replies.get(key, EntriesReply.of([])))
-        if spoiled:
-            raise DataError(spoiled[0][1], key=key, id=spoiled[0][0].decode())
-        parts.append(tables.part(key, rows))
+        reply = replies.get(key, EntriesReply.of([]))
+        table = tables.read(key, reply)
+        for row, reason in table.spoiled.items():
+            raise DataError(reason, key=key, id=reply.ids()[row].decode())
+        parts.append(table.part)
     return stack(parts, stream_name, tables.labels).frame
 
 
@@ -304,7 +247,8 @@ def make_batches(
     check_numbers(count, wait, claim_after, max_deliveries)
     first = streams[0]
     consumer = to_bytes(first.consumer_name) if first._named else unique_consumer(to_bytes(first.group))
-    feed = Feed(_member(streams, consumer), count, max(1, round(claim_after * 1_000)), max_deliveries)
+    member = _member(streams, consumer)
+    feed = Feed(member, count, max(1, round(claim_after * 1_000)), max_deliveries, _remaking(streams, member))
     return Batches(feed, _tables(streams), wait=wait, stream_name=stream_name, unnamed=not first._named)
 
 
@@ -318,6 +262,28 @@ def _tables(streams: Sequence[Reading]) -> Tables:
     return Tables(
         {source.records.key: (source.records.key.decode(errors="backslashreplace"), source) for source in sources}
     )
+
+
+def _remaking(streams: Sequence[Reading], member: Member) -> Callable[[], None]:
+    """Return what makes the group anew where it has gone, from the position that the series was created with."""
+
+    def remake() -> None:
+        for stream in streams:
+            key, after = stream._source.records.key, stream._start_id()
+            with Wire(member.pool) as wire:
+                (reply,) = wire.ask(command(b"XGROUP", b"CREATE", key, member.group, after, b"MKSTREAM"))
+            if getattr(reply, "message", "").startswith("BUSYGROUP"):
+                continue
+            check(reply)
+            warnings.warn(
+                f"the consumer group {member.group.decode(errors='backslashreplace')!r} had gone from "
+                f"{stream._source.where} (the stream was deleted, or the server has lost its data). It has been made "
+                f"anew, and begins behind {after.decode(errors='backslashreplace')}, as its series says.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    return remake
 
 
 def unique_consumer(group: bytes) -> bytes:

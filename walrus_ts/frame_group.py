@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from walrus_ts.columnar.schema import Label, to_bytes
+from walrus_ts.columnar.schema import Label, Schema, to_bytes
+from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError, WalrusTSError
-from walrus_ts.stacking import Part, stack
+from walrus_ts.frames import Errors, Source, label_list, to_pandas, with_ids
+from walrus_ts.pandas_io import Backend
+from walrus_ts.stacking import Part, stack, widen, with_columns
+from walrus_ts.standing import by_stream, common_zone, pending_frame, status_frame
 from walrus_ts.transfer.load import Appended
+from walrus_ts.transfer.scan import StreamState
 
 if TYPE_CHECKING:
     from redis.typing import KeyT
@@ -24,6 +31,7 @@ STREAM = "stream"
 class FrameGroup:
     """The frames' side of `TimeSeries`."""
 
+    name: str | bytes
     streams: dict[KeyT, TimeSeriesStream]
 
     def append(self, data: Any, *, by: Label | None = None, **options: Any) -> dict[KeyT, Appended]:
@@ -96,7 +104,11 @@ class FrameGroup:
         *,
         layout: Literal["long", "wide"] = "long",
         stream_name: str = STREAM,
-        **options: Any,
+        columns: Sequence[Label] | None = None,
+        limit: int | None = None,
+        dtype_backend: Backend | None = None,
+        ids: bool = False,
+        errors: Errors = "raise",
     ) -> pd.DataFrame:
         """Read a range of time of all streams into one DataFrame.
 
@@ -109,8 +121,12 @@ class FrameGroup:
             (stream, column), a row a time; the streams' times have to be unique.
         stream_name : str
             That column's name, or the column level's.
-        **options
-            `columns`, `limit` (of each stream), `dtype_backend`, `ids` and `errors` of `TimeSeriesStream.frame`.
+        columns : sequence of labels, optional
+            Only these, in this order; a stream that does not have one of them has nulls there.
+        limit : int, optional
+            Rows of each stream at most, the first ones.
+        dtype_backend, ids, errors
+            As in `TimeSeriesStream.frame`.
 
         Returns
         -------
@@ -119,23 +135,36 @@ class FrameGroup:
         Raises
         ------
         UsageError
-            The data have a column of that name, or a bound is neither a time nor an id.
+            The data have a column of that name, a bound is neither a time nor an id, or no stream has one of the
+            columns.
         SchemaError
             The streams' columns do not go together.
         """
         if layout not in ("long", "wide"):
             raise UsageError(f"layout is 'long' or 'wide'; found {layout!r}", layout=layout)
-        keep_ids = options.pop("ids", False)
-        backend = options.pop("dtype_backend", None)
+        labels = None if columns is None else label_list(columns)
+        looks = {key: stream._source.look() for key, stream in self.streams.items()}
+        chosen = _choose(labels, looks)
+        schemas = [schema for _, schema in looks.values() if schema is not None]
         parts = []
         for key, stream in self.streams.items():
-            frame = stream.scan(start, stop, **options).to_pandas(backend, ids=True)
-            ids = frame["stream_id"].tolist()
-            frame = frame if keep_ids else frame.drop(columns="stream_id")
-            parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), frame, ids))
+            rows = stream.scan(start, stop, columns=chosen[key], limit=limit, errors=errors).rows(ids=True)
+            assert rows.ids is not None  # they were asked for
+            row_ids = rows.ids
+            frame = to_pandas(rows, stream.tz, dtype_backend)
+            if looks[key][1] is None:
+                frame = _without_strangers(frame, schemas)
+            parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), frame, row_ids))
         if layout == "wide":
-            return _wide(parts, stream_name)
-        return stack(parts, stream_name, [part.label for part in parts]).frame
+            if ids:
+                parts = [replace(part, frame=with_ids(part.frame, part.ids)) for part in with_columns(parts)]
+            return widen(parts, stream_name)
+        stacked = stack(parts, stream_name, [part.label for part in parts])
+        frame = stacked.frame
+        if labels is not None:
+            order: list[Any] = [0, *map(frame.columns.get_loc, labels)]
+            frame = frame.take(order, axis=1)
+        return with_ids(frame, stacked.ids) if ids else frame
 
     def read_frame(
         self, count: int | None = None, block: int | None = None, *, stream_name: str = STREAM
@@ -186,19 +215,86 @@ class FrameGroup:
         """
         return make_batches(self._streams(), count, wait, claim_after, max_deliveries, stream_name)
 
+    def status(self) -> pd.DataFrame:
+        """Say how the group stands with each of its streams.
+
+        Returns
+        -------
+        DataFrame, shape (n, 7)
+            Index: the streams' keys. Columns: `length`; `first` and `last`, the times of the first and the last row;
+            `lag`, rows that the group has not read yet (NA where Redis does not know it); `pending`, rows that it has
+            read and not acknowledged; `oldest_pending`, the time of the first of these; `consumers`. NA and NaT where
+            there is no stream, or no group on it. Times are in the streams' zone, and in UTC where they differ.
+        """
+        return status_frame(self._sources(), to_bytes(self.name))
+
+    def pending_frame(self, limit: int | None = None) -> pd.DataFrame:
+        """Return the rows that the group has read and not acknowledged, stream by stream (XPENDING).
+
+        Parameters
+        ----------
+        limit : int, optional
+            Rows of each stream at most.
+
+        Returns
+        -------
+        DataFrame, shape (n, 5)
+            As `TimeSeriesStream.pending_frame`, with a categorical column `stream` before the others.
+
+        Raises
+        ------
+        GroupMissingError
+            The group does not exist on one of the streams.
+        """
+        limit, sources = check_count(limit, "limit", minimum=0), self._sources()
+        zone = common_zone(sources)
+        frames = [pending_frame(source, to_bytes(self.name), limit, zone) for source in sources]
+        return by_stream(frames, sources)
+
+    def consumers_frame(self) -> pd.DataFrame:
+        """Return the group's consumers, stream by stream (XINFO CONSUMERS).
+
+        Returns
+        -------
+        DataFrame, shape (n, 5)
+            As `TimeSeriesStream.consumers_frame`, with a categorical column `stream` before the others.
+
+        Raises
+        ------
+        GroupMissingError
+            The group does not exist on one of the streams.
+        """
+        return by_stream([stream.consumers_frame() for stream in self._streams()], self._sources())
+
+    def _sources(self) -> list[Source]:
+        return [stream._source for stream in self._streams()]
+
     def _streams(self) -> Sequence[TimeSeriesStream]:
         return list(self.streams.values())
 
 
-def _wide(parts: Sequence[Part], name: str) -> pd.DataFrame:
-    for part in parts:
-        if not part.frame.index.is_unique:
-            time = part.frame.index[part.frame.index.duplicated()][0]
+def _choose(
+    columns: Sequence[Label] | None, looks: Mapping[KeyT, tuple[StreamState | None, Schema | None]]
+) -> dict[KeyT, list[Label] | None]:
+    """Choose what to read of each stream: of the columns asked for, those that it has; one without a record has any."""
+    exist = [key for key, (state, schema) in looks.items() if schema or (state and state.added)]
+    if columns is None or not exist:
+        return dict.fromkeys(looks, columns if columns is None else list(columns))
+    chosen: dict[KeyT, list[Label] | None] = {key: [] for key in looks}
+    for key in exist:
+        schema = looks[key][1]
+        chosen[key] = [label for label in columns if schema is None or schema.column(label) is not None]
+    for label in columns:
+        if not any(labels and label in labels for labels in chosen.values()):
+            known = {repr(column.label): None for _, schema in looks.values() if schema for column in schema.columns}
             raise UsageError(
-                f"the stream {part.label!r} has more than one row at {time}: a wide frame has one row a time. Take "
-                "`layout='long'`.",
-                key=part.key,
+                f"no stream of the time series has a column {label!r}; they have {', '.join(known)}", column=label
             )
-    return pd.concat(
-        [part.frame for part in parts], axis=1, keys=[part.label for part in parts], names=[name]
-    ).sort_index()
+    return chosen
+
+
+def _without_strangers(frame: pd.DataFrame, schemas: Sequence[Schema]) -> pd.DataFrame:
+    """Drop what no entry of a stream without a record has, where another stream knows the column's dtype."""
+    known = [any(schema.column(label) for schema in schemas) for label in frame.columns]
+    kept = frame.notna().any().to_numpy(bool) | ~np.array(known, bool)
+    return frame.take(np.flatnonzero(kept), axis=1)

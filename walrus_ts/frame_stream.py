@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -12,17 +13,20 @@ import pyarrow as pa
 from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.schema import Fitted, Label, Records, Schema, fit, to_bytes
+from walrus_ts.columnar.schema import Fitted, Label, Origin, Records, Schema, fit, to_bytes
+from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError
 from walrus_ts.frames import Errors, Scan, Source
-from walrus_ts.ids import Unit
+from walrus_ts.ids import StreamId, Unit
 from walrus_ts.pandas_io.write_few import Plan
 from walrus_ts.progress import Progress, reporting
+from walrus_ts.standing import common_zone, consumers_frame, letters_frame, pending_frame
 from walrus_ts.transfer import load as loading
-from walrus_ts.transfer.few import MOST_ROWS, append_few
+from walrus_ts.transfer.dead import Letter, letters, replay
+from walrus_ts.transfer.few import MOST_COLUMNS, MOST_ROWS, append_few, is_stored, stopped_at
 from walrus_ts.transfer.load import Appended
-from walrus_ts.transfer.scan import Range, StreamState, fix_end, pages
+from walrus_ts.transfer.scan import Range, fix_end, look, pages
 from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
@@ -39,7 +43,7 @@ class _Few:
 
     plan: Plan
     record: bytes
-    added: int
+    origin: Origin
 
 
 class FrameStream:
@@ -50,6 +54,7 @@ class FrameStream:
     group: str | bytes
     consumer_name: str | bytes
     tz: tzinfo | None
+    start: Any
     _named: bool
     _few: _Few | None = None
 
@@ -60,6 +65,11 @@ class FrameStream:
     @property
     def _source(self) -> Source:
         return Source(self.database.data.connection_pool, self._records, self.tz)
+
+    def _start_id(self) -> bytes:
+        """Return the id after which the group begins where it is made anew."""
+        after = self._source.axis(self._source.recorded()).upper(self.start)
+        return after.encode() if isinstance(after, str) else bytes(after)
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
@@ -131,6 +141,11 @@ class FrameStream:
             options["minid"] = lower_id(minid, source.axis(source.look()[1]))
         if isinstance(data, pa.RecordBatchReader):
             return self._append_batches(data, time, evolve, progress, options)
+        first = None if load is None else stopped_at(load)
+        if first is not None:
+            if self._is_stored(first, pandas_io.to_table(data, time=time, zone=self.tz), evolve=evolve):
+                return Appended(0)
+            load = options["load"] = None
         plain = isinstance(data, pd.DataFrame) and len(data) <= MOST_ROWS and self.tz is None and time is None
         few = plain and not progress and load is None and maxlen is None and minid is None
         done = self._append_few(data) if few else None
@@ -147,19 +162,27 @@ class FrameStream:
         rows = plan.plan.rows(frame) if plan is not None else None
         if plan is None or not rows:
             return None
-        if append_few(self.database.data.connection_pool, self._records, plan.record, plan.added, rows):
+        if append_few(self.database.data.connection_pool, self._records, plan.record, plan.origin, rows):
             return Appended(len(rows), 0, rows[0][0].decode(), rows[-1][0].decode())
         self._few = None
         return None
+
+    def _is_stored(self, id_: bytes, table: pandas_io.Table, *, evolve: bool) -> bool:
+        """Tell whether the few rows of an append that stopped are stored: the first of them, under its id."""
+        source = self._source
+        schema = source.look()[1]
+        if schema is None or not len(table.times):
+            return False
+        return is_stored(source.pool, self._records, id_, self._fit(table, schema, evolve=evolve))
 
     def _plan_few(self, frame: pd.DataFrame) -> None:
         """Keep how such frames are written, for the next one."""
         with Wire(self._source.pool) as wire:
             record = check(wire.ask(command(b"GET", self._records.schema))[0])
         schema = None if record is None else Schema.from_json(record, self._source.where)
-        if schema is not None and schema.origin is not None:
+        if schema is not None and schema.origin is not None and len(schema.columns) <= MOST_COLUMNS:
             plan = Plan.of(frame, schema)
-            self._few = None if plan is None else _Few(plan, record, schema.origin.added)
+            self._few = None if plan is None else _Few(plan, record, schema.origin)
 
     def _append_batches(
         self,
@@ -186,16 +209,21 @@ class FrameStream:
     def _append_table(
         self, table: pandas_io.Table, evolve: bool, progress: Progress, options: dict[str, Any]
     ) -> Appended:
-        source = self._source
-
-        def fitted(record: Schema | None) -> Fitted:
-            if record is not None:
-                source.check_zone(record)
-            return fit(table.schema, table.arrays, table.times, record, source.where, evolve=evolve)
-
         with reporting(progress, len(table.times), f"append to {self._records.key.decode(errors='replace')}") as report:
-            job = loading.Job(self._records, table.times, fitted, progress=report, **options)
-            return loading.append(source.pool, job)
+            return loading.append(self._source.pool, self._job(table, evolve, progress=report, **options))
+
+    def _job(self, table: pandas_io.Table, evolve: bool, **options: Any) -> loading.Job:
+        return loading.Job(self._records, table.times, partial(self._fit, table, evolve=evolve), **options)
+
+    def _derive(self, data: Any, time: Label | None, evolve: bool) -> loading.Job:
+        """Prepare rows that a batch's transaction appends (`Batch.append`)."""
+        return self._job(pandas_io.to_table(data, time=time, zone=self.tz), evolve)
+
+    def _fit(self, table: pandas_io.Table, record: Schema | None, *, evolve: bool) -> Fitted:
+        source = self._source
+        if record is not None:
+            source.check_zone(record)
+        return fit(table.schema, table.arrays, table.times, record, source.where, evolve=evolve)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -346,6 +374,107 @@ class FrameStream:
         """
         return make_batches([self], count, wait, claim_after, max_deliveries, stream_name)
 
+    def dead_letters(self) -> pd.DataFrame:
+        """Return the rows that were given up: rejected, delivered too often, or that cannot be decoded.
+
+        Returns
+        -------
+        DataFrame, shape (n, 6 + k)
+            A row each, in the order in which they were given up; the index is the rows' own time. Columns: `stream_id`;
+            `died`, when it was (UTC); `deliveries`; `group`, `consumer` and `reason`; and the row's own, null where a
+            value cannot be decoded, and with a dot before a label that is one of these six.
+
+        Raises
+        ------
+        DataError
+            Another program has written to the dead letters.
+        """
+        return letters_frame(self._source, letters(self._source.pool, self._records))
+
+    def replay_dead(self, ids: Any = None, *, as_new: bool = False) -> int:
+        """Make rows that were given up pending again in their group, as not yet delivered (XCLAIM, FORCE).
+
+        Any consumer of the group takes them over then. Each row's letter is removed in the same step.
+
+        Parameters
+        ----------
+        ids : id or time, or a list of these, optional
+            Which rows, by their own ids; all without it.
+        as_new : bool
+            Add a row that the stream no longer holds at the stream's end, with the server's time.
+
+        Returns
+        -------
+        int
+            How many rows.
+
+        Raises
+        ------
+        UsageError
+            An id has no dead letter, or the stream no longer holds a row; nothing is replayed.
+        GroupMissingError
+            A row's group does not exist.
+        """
+        found = list(letters(self._source.pool, self._records))
+        if ids is not None:
+            found = self._chosen_letters(found, ids)
+        return replay(self._source.pool, self._records, found, as_new=as_new)
+
+    def _chosen_letters(self, found: list[Letter], ids: Any) -> list[Letter]:
+        axis = self._source.axis(self._source.recorded())
+        given = [ids] if isinstance(ids, (str, bytes, tuple)) or not isinstance(ids, Iterable) else list(ids)
+        wanted = [StreamId.parse(axis.at(id_)).encode() for id_ in given]
+        known = {letter.id for letter in found}
+        for id_ in wanted:
+            if id_ not in known:
+                raise UsageError(
+                    f"{self._source.where} has no dead letter of the row {id_.decode()}; `dead_letters()` lists those "
+                    "there are",
+                    id=id_.decode(),
+                )
+        return [letter for letter in found if letter.id in set(wanted)]
+
+    def pending_frame(self, limit: int | None = None) -> pd.DataFrame:
+        """Return the rows that the group has read and not acknowledged, the oldest first (XPENDING).
+
+        Parameters
+        ----------
+        limit : int, optional
+            Rows at most.
+
+        Returns
+        -------
+        DataFrame, shape (n, 4)
+            Index: the rows' times, in milliseconds. Columns: `stream_id`, `consumer`, `idle` (Timedelta since the last
+            delivery), `deliveries`.
+
+        Raises
+        ------
+        UsageError
+            `limit` is no whole number.
+        GroupMissingError
+            The group does not exist.
+        """
+        limit = check_count(limit, "limit", minimum=0)
+        source = self._source
+        return pending_frame(source, to_bytes(self.group), limit, common_zone([source]))
+
+    def consumers_frame(self) -> pd.DataFrame:
+        """Return the group's consumers (XINFO CONSUMERS).
+
+        Returns
+        -------
+        DataFrame, shape (n, 4)
+            Columns: `consumer`, `pending` rows, `idle` (Timedelta since it last asked for rows), `inactive` (Timedelta
+            since it last got some; NaT where it never has, or the server, before Redis 7.2, does not tell).
+
+        Raises
+        ------
+        GroupMissingError
+            The group does not exist.
+        """
+        return consumers_frame(self._source, to_bytes(self.group))
+
     # Columns and rows ------------------------------------------------------------------------------------------------
 
     @property
@@ -377,15 +506,13 @@ class FrameStream:
         source = self._source
         schema = pandas_io.declared(columns, unit, tz)
         with Wire(source.pool) as wire:
-            kind, record = map(
-                check, wire.ask(command(b"TYPE", self._records.key), command(b"GET", self._records.schema))
-            )
+            kind = check(wire.ask(command(b"TYPE", self._records.key))[0])
             if kind not in (b"none", b"stream"):
                 raise UsageError(
                     f"{source.where} is no stream but a {kind.decode()}; declare another key", key=self._records.key
                 )
-            if record is not None:
-                old = Schema.from_json(record, source.where)
+            old = look(wire, self._records)[1]
+            if old is not None:
                 schema = replace(schema, origin=old.origin, columns=_keep_fields(schema, old))
             check(wire.ask(command(b"SET", self._records.schema, schema.to_json()))[0])
         return schema
@@ -456,13 +583,11 @@ class Loc:
 def loads_frame(source: Source) -> pd.DataFrame:
     """Return a stream's named loads, but those of a stream that was deleted since."""
     with Wire(source.pool) as wire:
-        info, found = wire.ask(
-            command(b"XINFO", b"STREAM", source.records.key), command(b"HGETALL", source.records.loads)
-        )
-    state = StreamState.of(info)
-    pairs = zip(check(found)[::2], found[1::2], strict=True)
+        state, schema = look(wire, source.records)
+        found = check(wire.ask(command(b"HGETALL", source.records.loads))[0])
+    pairs = zip(found[::2], found[1::2], strict=True)
     loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(record) for name, record in pairs}
-    kept = {name: p for name, p in loads.items() if state is not None and state.added >= p.added + p.stored}
+    kept = {name: p for name, p in loads.items() if p.holds(state, schema)}
 
     frame = pd.DataFrame(
         {

@@ -17,7 +17,7 @@ from walrus_ts.columnar import commands, text
 from walrus_ts.columnar.replies import Entries, from_objects
 from walrus_ts.columnar.schema import Column, Label, Records, Schema, same_label
 from walrus_ts.errors import DataError, SchemaError, UsageError
-from walrus_ts.ids import Ids, TimeAxis, from_ids
+from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name
 from walrus_ts.pandas_io.read_few import reading
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
 from walrus_ts.transfer.wire import Wire
@@ -106,12 +106,6 @@ class Rows:
     ticks: np.ndarray[Any, Any]
     ids: Ids | None
 
-    def id_texts(self) -> list[str]:
-        """Return the ids as Redis writes them."""
-        assert self.ids is not None  # the caller has asked for them
-        texts = commands.id_texts(self.ids[:, 0], self.ids[:, 1]).cast(pa.string())
-        return list(texts.to_pylist())
-
 
 class Decoder:
     """Makes rows of entries, by a schema.
@@ -141,7 +135,7 @@ class Decoder:
         if errors not in ("raise", "coerce"):
             raise UsageError(f"errors is 'raise' or 'coerce'; found {errors!r}", errors=errors)
         self.source = source
-        self.known = schema or _NO_RECORD
+        self.known = schema or replace(_NO_RECORD, zone=None if source.zone is None else zone_name(source.zone))
         self.errors = errors
         self.ids = ids
         self._all = columns is None
@@ -274,12 +268,29 @@ def to_pandas(
 ) -> pd.DataFrame:
     """Make a DataFrame of rows, which are used up; `ids` adds the column `stream_id`."""
     frame = pandas_io.to_frame(rows.ticks, rows.arrays, rows.schema, backend=backend, zone=zone)
-    if ids:
-        if STREAM_ID in frame.columns:
-            raise UsageError(
-                f"the data have a column {STREAM_ID!r} of their own; leave it out by `columns=`", column=STREAM_ID
-            )
-        frame[STREAM_ID] = pd.array(rows.id_texts(), dtype="str")
+    return frame if rows.ids is None or not ids else with_ids(frame, rows.ids)
+
+
+def with_ids(frame: pd.DataFrame, ids: Ids) -> pd.DataFrame:
+    """Add the column `stream_id` to a frame.
+
+    Parameters
+    ----------
+    frame : DataFrame, shape (n, k)
+    ids : uint64 array, shape (n, 2)
+
+    Raises
+    ------
+    UsageError
+        The data have a column of that name.
+    """
+    if STREAM_ID in frame.columns:
+        raise UsageError(
+            f"the data have a column {STREAM_ID!r} of their own; leave it out by `columns=`", column=STREAM_ID
+        )
+    frame = frame.copy(deep=False)
+    texts = commands.id_texts(ids[:, 0], ids[:, 1]).cast(pa.string())
+    frame[pandas_io.full_label(frame.columns, STREAM_ID)] = pd.array(texts.to_pylist(), dtype="str")
     return frame
 
 
@@ -317,7 +328,7 @@ class Scan:
             raise UsageError(f"limit is a number of rows, not negative; found {limit}", limit=limit)
         self._source = source
         self._start, self._stop = start, stop
-        self._columns = None if columns is None else _labels(columns)
+        self._columns = None if columns is None else label_list(columns)
         self._limit = limit
         self._errors = errors
 
@@ -351,20 +362,30 @@ class Scan:
         """
         if self._start is None and self._stop is None and self._limit is not None and self._limit <= _FEW:
             return self._read_few(self._limit, dtype_backend, ids=ids, reverse=reverse)
+        return to_pandas(self.rows(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
+
+    def rows(self, *, ids: bool = False, reverse: bool = False) -> Rows:
+        """Read the range as Arrow has it, beside the schema that says what frame it stands for."""
         decoder, range_ = self._begin(ids=ids)
         rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
-        return to_pandas(_reversed(rows) if reverse else rows, self._source.zone, dtype_backend, ids=ids)
+        return _reversed(rows) if reverse else rows
 
     def to_arrow(self) -> pa.Table:
-        """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name."""
-        decoder, range_ = self._begin()
-        return self._arrow(combine(self._pages(decoder, range_), decoder.empty()))
+        """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name.
+
+        Names are text there, and all different: a label that is no string, and the index, get a number behind their
+        name where another column has it: ``"time_1"``.
+        """
+        return self._arrow(self.rows())
 
     def to_polars(self) -> pl.DataFrame:
-        """Read the range into a polars DataFrame; its first column is the index, ``"time"`` where it has no name."""
+        """Read the range into a polars DataFrame; names are as in `to_arrow`.
+
+        polars has no zones that are a fixed offset, like ``"+05:30"``: such times come in UTC.
+        """
         import polars
 
-        frame = polars.from_arrow(self.to_arrow())
+        frame = polars.from_arrow(_without_offsets(self.to_arrow()))
         assert isinstance(frame, polars.DataFrame)
         return frame
 
@@ -463,14 +484,48 @@ class Scan:
 
     def _arrow(self, rows: Rows) -> pa.Table:
         schema = rows.schema
-        zone = None if schema.zone is None else str(self._source.zone or schema.zone)
+        zone = None if schema.zone is None else zone_name(self._source.zone or schema.zone)
         times = pa.array(rows.ticks).view(pa.timestamp(schema.unit)).view(pa.timestamp(schema.unit, zone))
-        name = "time" if schema.name is None else str(schema.name)
-        names = [str(column.label) for column in schema.columns]
-        return pa.table([times, *rows.arrays], names=[name, *names])
+        return pa.table([times, *rows.arrays], names=_arrow_names(schema))
 
 
-def _labels(columns: Any) -> list[Label]:
+def _arrow_names(schema: Schema) -> list[str]:
+    """Name the index and the columns for Arrow, where names are text, and no two are equal (`Scan.to_arrow`)."""
+    labels = [column.label for column in schema.columns]
+    used = {label for label in labels if isinstance(label, str)}
+    names = [label if isinstance(label, str) else _free_name(str(label), used) for label in labels]
+    return [_free_name("time" if schema.name is None else str(schema.name), used), *names]
+
+
+def _free_name(base: str, used: set[str]) -> str:
+    """Return a name that is not used yet, and count it among those that are."""
+    name, number = base, 0
+    while name in used:
+        number += 1
+        name = f"{base}_{number}"
+    used.add(name)
+    return name
+
+
+def _without_offsets(table: pa.Table) -> pa.Table:
+    """Bring times with a fixed offset to UTC: polars knows no zones like ``"+05:30"``."""
+    fields = [
+        field.with_type(pa.timestamp(field.type.unit, "UTC"))
+        if pa.types.is_timestamp(field.type) and (field.type.tz or "")[:1] in ("+", "-")
+        else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
+
+
+def label_list(columns: Any) -> list[Label]:
+    """Return the labels that `columns=` names.
+
+    Raises
+    ------
+    UsageError
+        It is no list of labels, or names one twice.
+    """
     if isinstance(columns, str) or not isinstance(columns, Iterable):
         raise UsageError(
             f"columns is a list of labels; found {columns!r}. Write columns=[{columns!r}].", columns=columns

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any, Literal, NamedTuple, cast
@@ -76,6 +76,18 @@ class StreamId(NamedTuple):
 
 
 # Columns of ids ------------------------------------------------------------------------------------------------------
+
+
+def parse_ids(texts: Iterable[str]) -> Ids:
+    """Read ids as Redis writes them.
+
+    Returns
+    -------
+    ids : uint64 array, shape (n, 2)
+        Milliseconds and sequences.
+    """
+    numbers = [number for text in texts for number in text.split("-")]
+    return np.array(numbers, dtype=np.uint64).reshape(-1, 2)
 
 
 def split_times(times: pa.TimestampArray) -> tuple[Ids, Ids]:
@@ -245,6 +257,13 @@ def parse_zone(zone: str | tzinfo | None) -> tzinfo | None:
             "like '+05:30'",
             tz=zone,
         ) from error
+
+
+def zone_name(zone: tzinfo | str) -> str:
+    """Name a zone as Arrow does: ``"Europe/Berlin"``, or a fixed offset like ``"+05:30"``."""
+    name = str(zone)
+    offset = name.removeprefix("UTC")  # which Python writes before it
+    return offset if _OFFSET.fullmatch(offset) else name
 
 
 def _whole_minutes(zone: tzinfo) -> tzinfo:

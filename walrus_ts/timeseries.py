@@ -54,6 +54,8 @@ class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
         UTC.
     named : bool
         Whether the consumer's name is the caller's own choice; `batches` makes a unique one where it is not.
+    start : id or time
+        That after which the group begins, where `batches` has to make it anew.
     """
 
     def __init__(
@@ -65,9 +67,11 @@ class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
         tz: str | tzinfo | None = None,
         *,
         named: bool = False,
+        start: AnyId = "0-0",
     ) -> None:
         super().__init__(database, group, key, consumer)
         self.tz = parse_zone(tz)
+        self.start = start
         self._named = named
 
     def _axis(self, *values: AnyId) -> TimeAxis:
@@ -198,7 +202,9 @@ class TimeSeries(FrameGroup, ConsumerGroup[TimeSeriesStream]):
         super().__init__(database, name, keys, consumer)
 
     def _make_stream(self, key: KeyT) -> TimeSeriesStream:
-        return TimeSeriesStream(self.database, self.name, key, self.consumer_name, self.tz, named=self._named)
+        return TimeSeriesStream(
+            self.database, self.name, key, self.consumer_name, self.tz, named=self._named, start=self.keys[key]
+        )
 
     def consumer(self, name: Name) -> Self:
         """Return the same time series with another consumer; nothing changes on the server."""

@@ -16,7 +16,9 @@ from pandas.testing import assert_frame_equal
 import walrus_ts
 from tests.helpers import wait_until
 from walrus_ts import Database, LateRowsError, SchemaError, UsageError
+from walrus_ts.columnar.schema import Records
 from walrus_ts.timeseries import TimeSeriesStream
+from walrus_ts.transfer.load import Job, append
 
 
 @pytest.fixture
@@ -213,6 +215,9 @@ class TestSchema:
             (np.array([1]), np.array([True, False]), 0),
             (np.array(["2024"], "M8[s]"), np.array(["2024", "2024-01-01T00:00:00.5"], "M8[ms]"), 1),
             (pd.Categorical(["a"]), np.array(["a", "b"], object), 1),
+            (pd.array([[1]], object), pd.array([[2.0], [3.5]], object), 1),
+            (pd.array([[1]], object), pd.array([["2"], ["3"]], object), 0),
+            (pd.array([[1]], object), pd.array([{"item": 2}, {"item": 3}], object), 0),
         ],
         ids=repr,
     )
@@ -247,6 +252,48 @@ class TestSchema:
         found = stream.frame()["x"]
         assert found.dtype == dtype
         assert found.tolist()[1:] == list(pd.Series(second).astype(dtype))
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ([[1, 2]], [[]]),
+            ([[1]], [[None]]),
+            ([[[1]]], [[[]]]),
+            ([{"a": 1}], [{"a": None}]),
+            ([[{"a": 1}]], [[{"a": None}]]),
+            ([1.5], [float("nan")]),
+            (["x"], [float("nan")]),
+        ],
+        ids=repr,
+    )
+    def test_what_is_null_or_empty_fits(self, stream: TimeSeriesStream, first: Any, second: Any) -> None:
+        """Objects that are all null, or empty within, fit what the record holds there."""
+        stream.append(at("2024-01-01", x=first))
+        stream.append(at("2024-01-02", x=pd.array(second, object)))
+        assert repr(stream.frame()["x"].tolist()) == repr([*first, *second])
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [([None], [1]), ([[]], [[1]]), ([[[]]], [[[1]]]), ([{"a": None, "b": 1}], [{"a": 2, "b": 1}])],
+        ids=repr,
+    )
+    def test_null_or_empty_so_far(self, stream: TimeSeriesStream, first: Any, second: Any) -> None:
+        """Where a record holds nothing but nulls so far, `evolve=True` makes it whatever comes, as the error says."""
+        stream.append(at("2024-01-01", x=first))
+        frame = at("2024-01-02", x=pd.array(second, object))
+        with pytest.raises(SchemaError, match=r"null.*row 0. `evolve=True`"):
+            stream.append(frame)
+        stream.append(frame, evolve=True)
+        assert stream.frame()["x"].tolist() == [*first, *second]
+
+    def test_nulls_without_a_type(self, stream: TimeSeriesStream) -> None:
+        """Arrow's column of nulls fits every column that may be null."""
+        frame = at("2024-01-01", a=[1.5], b=["x"], c=pd.to_datetime(["2024"]), d=pd.array([1], "Int8"))
+        stream.append(frame)
+        nulls = {label: pd.array([None], dtype=pd.ArrowDtype(pa.null())) for label in frame}
+        stream.append(at("2024-01-02", **nulls))
+        assert stream.frame().dtypes.equals(frame.dtypes)
+        assert stream.frame().isna().to_numpy().tolist() == [[False] * 4, [True] * 4]
 
     def test_a_null_among_ints(self, stream: TimeSeriesStream) -> None:
         """A null in a column of ints is an error with its row, unless the record may be widened to nullable ints."""
@@ -380,6 +427,46 @@ class TestOtherData:
         frame = pl.DataFrame({"t": pd.to_datetime(["2024-01-01", "2024-01-02"]), "x": [1, None], "s": ["a\r\n", ""]})
         stream.append(frame)
         assert stream.scan().to_polars().equals(frame)
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            pl.Series(["b", None, "a"], dtype=pl.Categorical),
+            pl.Series([["b", "a"], None, []], dtype=pl.List(pl.Categorical)),
+            pl.Series([{"x": "b"}, None, {"x": None}], dtype=pl.Struct({"x": pl.Categorical})),
+        ],
+        ids=lambda values: str(values.dtype),
+    )
+    def test_polars_categories(self, stream: TimeSeriesStream, values: pl.Series) -> None:
+        """polars' categoricals come back, also within lists and structs."""
+        times = [pd.Timestamp(2024, 1, day).to_pydatetime() for day in (1, 2, 3)]
+        data = pl.DataFrame({"when": times, "x": values})
+        stream.append(data)
+        assert stream.scan().to_polars().equals(data)
+        assert stream.scan().to_polars().schema == data.schema
+
+    def test_polars_enum(self, stream: TimeSeriesStream) -> None:
+        """An Enum of polars keeps its values."""
+        times = [pd.Timestamp(2024, 1, day).to_pydatetime() for day in (1, 2)]
+        stream.append(pl.DataFrame({"when": times, "x": pl.Series(["a", None], dtype=pl.Enum(["b", "a"]))}))
+        assert stream.scan().to_polars()["x"].to_list() == ["a", None]
+
+    def test_polars_types_that_arrow_has_not(self, stream: TimeSeriesStream, db: Database) -> None:
+        """A type that only polars has is an error that names the column."""
+        data = pl.DataFrame({"when": [pd.Timestamp("2024").to_pydatetime()], "x": pl.Series([1], dtype=pl.Int128)})
+        with pytest.raises(UsageError, match="column 'x' is of a type, Int128") as caught:
+            stream.append(data)
+        assert caught.value.column == "x"
+        assert not db.exists(stream.key)
+
+    def test_two_columns_of_one_name(self, stream: TimeSeriesStream, db: Database) -> None:
+        """Two Arrow columns of one name are an error with a cure that works."""
+        times = pa.array(pd.DatetimeIndex(["2024-01-01"]))
+        table = pa.Table.from_arrays([times, pa.array([1]), pa.array([2])], names=["when", "x", "x"])
+        with pytest.raises(UsageError, match=r"'x' stands there twice.*rename_columns"):
+            stream.append(table)
+        assert not db.exists(stream.key)
+        stream.append(table.rename_columns(["when", "x", "y"]))
 
     def test_by(self, db: Database, key: Callable[..., str]) -> None:
         """`by` sends each row to the stream that a column names, and drops the column."""
@@ -594,6 +681,37 @@ class TestLoads:
         assert stream.append(seconds(10), load="a").rows == 10
         assert stream.length() == 10
 
+    def test_after_the_stream_was_made_anew(self, stream: TimeSeriesStream, db: Database) -> None:
+        """Nor does a load made again write nothing where the stream was deleted and made anew since."""
+        stream.append(seconds(10), load="a")
+        stream.append(seconds(10, "2024-02-01"), load="b")
+        db.delete(stream.key)
+        stream.append(seconds(30, "2023-01-01"))
+        assert stream.loads().empty
+        assert not db.exists(Records(stream.key.encode()).loads)
+        assert stream.append(seconds(10), load="a").rows == 10
+        assert stream.append(seconds(10), load="a").rows == 0
+        assert stream.loads().index.tolist() == ["a"]
+
+    def test_after_another_program_made_the_stream_anew(self, stream: TimeSeriesStream, db: Database) -> None:
+        """It is told also where another program has added more entries than the load had."""
+        stream.append(seconds(10), load="a")
+        db.delete(stream.key)
+        for n in range(20):
+            db.xadd(stream.key, {"x": n}, f"{n}-1")
+        assert stream.loads().empty
+        assert stream.append(seconds(10), load="a").rows == 10
+        assert stream.append(seconds(10), load="a").rows == 0
+
+    def test_a_frame_of_late_rows(self, stream: TimeSeriesStream, db: Database) -> None:
+        """A load all of whose rows were late is complete, until another program deletes the stream."""
+        db.xadd(stream.key, {"x": 1}, "1704153600000-0")
+        assert stream.append(seconds(10), load="a", late="skip").skipped == 10
+        assert stream.append(seconds(10), load="a") == (0, 0, None, None)
+        assert stream.loads()["skipped"].tolist() == [10]
+        db.delete(stream.key)
+        assert stream.append(seconds(10), load="a").rows == 10
+
     def test_skipped_rows(self, stream: TimeSeriesStream) -> None:
         """A load remembers how many late rows were left out."""
         stream.append(at("2024-01-01 00:00:04"))
@@ -624,6 +742,18 @@ class TestLoads:
         assert list(db.scan_iter("walrus_ts:load:*")) == []
 
 
+def test_an_error_of_nobodys(stream: TimeSeriesStream, db: Database) -> None:
+    """Whatever goes wrong while an append is planned, it leaves nothing in Redis."""
+
+    def fit(record: Any) -> Any:
+        raise KeyError("nobody has thought of it")
+
+    job = Job(Records(stream.key.encode()), pa.array([0], pa.timestamp("s")), fit)
+    with pytest.raises(KeyError):
+        append(db.data.connection_pool, job)
+    assert list(db.scan_iter(f"*{stream.key}*")) == []
+
+
 class TestStaleRecords:
     def test_deleted_by_another_program(self, stream: TimeSeriesStream, db: Database) -> None:
         """The record of a stream that another program deleted is replaced."""
@@ -639,6 +769,34 @@ class TestStaleRecords:
         db.delete(stream.key)
         db.xadd(stream.key, {"x": "no number"}, "1-0")
         assert stream.frame()["x"].tolist() == ["no number"]
+
+    @pytest.mark.parametrize("rows", [1, 3, 5])
+    def test_made_anew_with_ids_of_redis_own(self, stream: TimeSeriesStream, db: Database, rows: int) -> None:
+        """Nor where the new stream's ids are behind those of the old one, and its entries as many."""
+        stream.append(seconds(3))
+        db.delete(stream.key)
+        for _ in range(rows):
+            db.xadd(stream.key, {"x": "no number"})
+        assert stream.schema is None
+        assert stream.tail()["x"].tolist() == stream.frame()["x"].tolist() == ["no number"] * rows
+
+    def test_removed_rows_do_not_make_another_stream(self, stream: TimeSeriesStream, db: Database) -> None:
+        """A stream whose first entries are deleted or trimmed is still the one that the record is of."""
+        stream.append(seconds(5))
+        db.xdel(stream.key, stream.frame(ids=True)["stream_id"].iloc[0])
+        assert stream.frame()["x"].tolist() == [1, 2, 3, 4]
+        stream.trim(2, approximate=False)
+        assert stream.frame()["x"].tolist() == [3, 4]
+        stream.delete_range()
+        assert stream.frame()["x"].dtype == "int64"
+
+    def test_declared_anew(self, stream: TimeSeriesStream, db: Database) -> None:
+        """What is declared for a stream that another program made anew holds for that one."""
+        stream.append(seconds(3))
+        db.delete(stream.key)
+        db.xadd(stream.key, {"x": "1.5"})
+        stream.declare({"x": "float64"})
+        assert stream.frame()["x"].tolist() == [1.5]
 
     def test_drop(self, stream: TimeSeriesStream, db: Database) -> None:
         """`drop` deletes the stream and its records, and says whether there was one."""

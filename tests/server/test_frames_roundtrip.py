@@ -237,6 +237,9 @@ class TestColumns:
             (pa.decimal128(38, 2), [Decimal("1.10"), None, Decimal(10) ** 35]),
             (pa.decimal256(76, 5), [Decimal("-1.10000"), None, Decimal(10) ** 70]),
             (pa.dictionary(pa.int8(), pa.string()), ["x", None, "x"]),
+            (pa.date64(), [dt.date(1, 1, 1), None, dt.date(9999, 12, 31)]),
+            (pa.decimal128(10, -2), [Decimal("1.2E+3"), None, Decimal("-1E+2")]),
+            (pa.list_(pa.dictionary(pa.int32(), pa.string())), [["x", None], None, []]),
             (pa.null(), [None, None, None]),
         ],
         ids=lambda value: str(value) if isinstance(value, pa.DataType) else "",
@@ -244,6 +247,18 @@ class TestColumns:
     def test_arrow(self, stream: TimeSeriesStream, type_: pa.DataType, values: list[Any]) -> None:
         """Arrow-backed columns keep their Arrow type, and tell nan from null."""
         comes_back(stream, one(pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.array(values, type_)]))))
+
+    @pytest.mark.skipif(not hasattr(pa, "decimal32"), reason="pyarrow before 19")
+    def test_small_decimals(self, stream: TimeSeriesStream) -> None:
+        """So do Arrow's small decimals."""
+        frame = one(pd.array([Decimal("1.10"), None, Decimal("-0.01")], dtype=pd.ArrowDtype(pa.decimal32(5, 2))))
+        frame["y"] = frame["x"].astype(pd.ArrowDtype(pa.decimal64(10, 2)))
+        comes_back(stream, frame)
+
+    def test_categories_in_views(self, stream: TimeSeriesStream) -> None:
+        """Categories may be one of Arrow's views, for which it has few kernels."""
+        categories = pa.array(["x", None, "x"]).dictionary_encode().cast(pa.dictionary(pa.int32(), pa.string_view()))
+        comes_back(stream, one(pd.arrays.ArrowExtensionArray(pa.chunked_array([categories]))))
 
     def test_rows_with_nothing_in_them(self, stream: TimeSeriesStream) -> None:
         """A row of nulls alone stays a row."""
@@ -464,6 +479,22 @@ class TestRefused:
         """Dtypes that have no text are refused; the error names the column, and nothing is written."""
         with pytest.raises(UsageError, match="'x'") as caught:
             stream.append(pd.DataFrame({"good": [1, 2, 3], "x": values}, index=THREE))
+        assert caught.value.column == "x"
+        assert not db.exists(stream.key)
+
+    @pytest.mark.parametrize(
+        ("values", "match"),
+        [
+            (pa.array([[b"x"], None, []]), "JSON has no bytes"),
+            (pa.array([[b"x"], None, []], pa.list_(pa.binary_view())), "JSON has no bytes"),
+            (pa.array([0, None, 1], pa.int64()).cast(pa.date64()), "whole days"),
+        ],
+        ids=lambda values: str(values.type) if isinstance(values, pa.Array) else "",
+    )
+    def test_arrow(self, stream: TimeSeriesStream, db: Database, values: pa.Array, match: str) -> None:
+        """Arrow columns that have no text are refused; the error names the column, and nothing is written."""
+        with pytest.raises(UsageError, match=f"'x'.*{match}") as caught:
+            stream.append(pa.table({"when": THREE, "x": values}))
         assert caught.value.column == "x"
         assert not db.exists(stream.key)
 

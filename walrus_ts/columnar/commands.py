@@ -27,6 +27,19 @@ def bulk(value: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
+def command_of_ids(parts: Sequence[bytes], ids: pa.Array) -> bytes:
+    """Write one command that ends in ids.
+
+    Parameters
+    ----------
+    parts : sequence of bytes
+        What stands before the ids.
+    ids : BinaryArray, shape (n,)
+    """
+    head = b"*%d\r\n" % (len(parts) + len(ids)) + b"".join(map(bulk, parts))
+    return head + values_of(bulks(ids))
+
+
 def id_texts(milliseconds: Ids, sequence: Ids) -> pa.Array:
     """Write a column of ids as Redis does.
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from walrus_ts.columnar import text, types
+from walrus_ts.columnar import nested, text, types
 from walrus_ts.errors import DataError, SchemaError, UsageError
 from walrus_ts.ids import TICKS, StreamId, Unit
 
@@ -110,6 +110,15 @@ class Origin:
     id: StreamId
     added: int
 
+    def to_json(self) -> dict[str, Any]:
+        """Describe the first write, within a record."""
+        return {"id": str(self.id), "added": self.added}
+
+    @classmethod
+    def from_json(cls, read: dict[str, Any]) -> Origin:
+        """Return the first write that `to_json` described."""
+        return cls(StreamId.parse(read["id"]), int(read["added"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
@@ -175,7 +184,7 @@ class Schema:
                 for column in self.columns
             ],
             "labels": self.labels,
-            "origin": self.origin and {"id": str(self.origin.id), "added": self.origin.added},
+            "origin": self.origin and self.origin.to_json(),
         }
         return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -227,7 +236,7 @@ class Schema:
             index["zone"],
             label_from_json(index["name"]),
             read["labels"],
-            origin and Origin(StreamId.parse(origin["id"]), int(origin["added"])),
+            origin and Origin.from_json(origin),
         )
 
 
@@ -245,7 +254,9 @@ def fields_for(labels: Sequence[Label], taken: Iterable[bytes] = ()) -> list[byt
     for position, label in enumerate(labels):
         if any(same_label(label, other) for other in labels[:position] if type(other) is type(label)):
             raise UsageError(
-                f"the column label {label!r} stands there twice; rename one (`frame.columns = [...]`)", column=label
+                f"the column label {label!r} stands there twice; rename one (`frame.columns = [...]`, or of an Arrow "
+                "table `table.rename_columns([...])`)",
+                column=label,
             )
     fields = [_own_field(label) for label in labels]
     used = {*taken, *(name for name in fields if name is not None)}
@@ -464,10 +475,10 @@ def _fit_column(column: Column, given: Column, array: pa.Array, where: str, *, e
     cast = types.cast_exactly(array, column.type)
     if cast is not None:
         return _fit_categories(column, given, cast, where, evolve=evolve), cast
-    wider = _wider(column.type, given.type) if evolve else None
+    wider = _wider(column.type, given.type)
     cast = None if wider is None else types.cast_exactly(array, wider)
-    if wider is None or cast is None:
-        raise _misfit(column, array, where)
+    if wider is None or cast is None or not evolve:
+        raise _misfit(column, array, where, widens=cast is not None)
     nullable = column.nullable or given.nullable
     return replace(column, type=wider, dtype=_wider_dtype(column, given, wider), nullable=nullable), cast
 
@@ -502,12 +513,14 @@ def _categories(column: Column) -> dict[str, Any] | None:
     return column.dtype[1] if is_category else None
 
 
-def _misfit(column: Column, array: pa.Array, where: str) -> SchemaError:
+def _misfit(column: Column, array: pa.Array, where: str, *, widens: bool) -> SchemaError:
     row = types.first_inexact(array, column.type)
+    cure = f"Convert it first (`frame[{column.label!r}].astype(...)`), or append to another stream."
+    if widens:
+        cure = "`evolve=True` widens the record."
     return SchemaError(
         f"column {column.label!r} of {where} holds {types.to_json(column.type)}, and this frame has "
-        f"{types.to_json(array.type)} in it: {array[row].as_py()!r} at row {row}. Convert it first "
-        f"(`frame[{column.label!r}].astype(...)`), or append to another stream.",
+        f"{types.to_json(array.type)} in it: {array[row].as_py()!r} at row {row}. {cure}",
         column=column.label,
         row=row,
         value=array[row].as_py(),
@@ -516,8 +529,9 @@ def _misfit(column: Column, array: pa.Array, where: str) -> SchemaError:
 
 def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """Return the type that holds every value of both exactly; None where there is none."""
-    if pa.types.is_null(one):
-        return other
+    filled = nested.filled(one, other)
+    if filled != one:
+        return filled
     if types.family(one) != types.family(other) or types.family(one) != "number":
         return None  # a duration's unit, too, stays as it is: what is stored is a number of it
     candidates = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()]

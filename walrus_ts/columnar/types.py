@@ -31,6 +31,7 @@ _SIMPLE: dict[str, pa.DataType] = {
     "large_binary": pa.large_binary(),
     "binary_view": pa.binary_view(),
     "date32": pa.date32(),
+    "date64": pa.date64(),
 }
 _NAMES = {type_: name for name, type_ in _SIMPLE.items()}
 
@@ -100,12 +101,12 @@ def _dictionary(index: Any, value: Any, ordered: bool) -> pa.DataType:
     return pa.dictionary(from_json(index), from_json(value), ordered)
 
 
+_DECIMALS = ("decimal32", "decimal64", "decimal128", "decimal256")  # the first two came with pyarrow 19
 _MAKERS: dict[str, Any] = {
     "timestamp": pa.timestamp,
     "time": _time,
     "duration": pa.duration,
-    "decimal128": pa.decimal128,
-    "decimal256": pa.decimal256,
+    **{name: getattr(pa, name) for name in _DECIMALS if hasattr(pa, name)},
     "binary": pa.binary,
     "dictionary": _dictionary,
     "list": _list,
@@ -147,22 +148,27 @@ def cast_exactly(array: pa.Array, type_: pa.DataType) -> pa.Array | None:
     """
     if array.type == type_:
         return array
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = nested.without_dictionary(array)
     if pa.types.is_dictionary(type_):  # stored as its values
         type_ = type_.value_type
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), type_)
-    if family(array.type) != family(type_):
-        return None
     try:
+        array = array.cast(nested.filled(array.type, type_))
+        if _families(array.type) != _families(type_):
+            return None
         cast = array.cast(type_)
         same = (
             cast.cast(array.type).equals(array) if not pa.types.is_floating(array.type) else _same_floats(cast, array)
         )
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # the latter: of one kind of nesting to another
         return None
     return cast if same else None
+
+
+def _families(type_: pa.DataType) -> list[str]:
+    """Name the family of a type, or those of all that a nested one has at its ends."""
+    return [family(leaf.type) for leaf in nested.leaves(pa.array([], type_))]
 
 
 def first_inexact(array: pa.Array, type_: pa.DataType) -> int:
@@ -170,7 +176,8 @@ def first_inexact(array: pa.Array, type_: pa.DataType) -> int:
     low, high = 0, len(array)
     while high - low > 1:
         middle = (low + high) // 2
-        if cast_exactly(array.slice(low, middle - low), type_) is not None:
+        # Not a slice: Arrow casts all that its lists point into, the rows behind it, too.
+        if cast_exactly(array.take(pa.array(range(low, middle))), type_) is not None:
             low = middle
         else:
             high = middle

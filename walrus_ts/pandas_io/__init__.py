@@ -12,7 +12,8 @@ Each column's dtype has a description in JSON, from which the same dtype is made
 =====================================  ==============================================================
 """
 
+from walrus_ts.pandas_io.labels import full_label
 from walrus_ts.pandas_io.restore import Backend
 from walrus_ts.pandas_io.table import Table, declared, to_frame, to_table
 
-__all__ = ["Backend", "Table", "declared", "to_frame", "to_table"]
+__all__ = ["Backend", "Table", "declared", "full_label", "to_frame", "to_table"]

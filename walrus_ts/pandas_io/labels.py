@@ -56,3 +56,8 @@ def _restore_multi(labels: list[Label], names: list[Label], dtypes: list[Any]) -
         for found, level in zip(parts, levels, strict=True)
     ]
     return pd.MultiIndex(levels, codes, names=names)
+
+
+def full_label(columns: pd.Index, name: Label) -> Label:
+    """Return the label that a new column of this name has beside labels of several levels."""
+    return (name, *[""] * (columns.nlevels - 1)) if columns.nlevels > 1 else name

@@ -1,70 +1,27 @@
-"""A consumer group, batch by batch: own backlog, rows of the dead, new ones; acknowledging and dead letters."""
+"""A consumer group, batch by batch: own backlog, rows of the dead, new ones."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from redis.exceptions import BusyLoadingError, ResponseError
+from redis.exceptions import BusyLoadingError
 
-from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
-from walrus_ts.columnar.schema import Records
+from walrus_ts.columnar.replies import EntriesReply
 from walrus_ts.errors import GroupMissingError
-from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check, refuse_error
+from walrus_ts.transfer.member import Member
+from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from redis import ConnectionPool
 
 _PATIENCE_SECONDS = 60.0  # without a connection, before reading gives up
 _LONGEST_LOOK = 5.0  # seconds between two looks for rows of the dead
 _LONGEST_BLOCK = 600.0  # seconds for which one XREADGROUP waits
-_IDS_A_COMMAND = 1_000
-
-# Moves rows to the dead letters, each in one step with its acknowledgement; a row that another consumer has finished
-# meanwhile stays finished. Returns how many were moved, and how many the stream no longer holds.
-# KEYS: stream, dead letters. ARGV: group, consumer, reason, then id and deliveries of each row.
-_BURY = b"""
-local moved, lost = 0, 0
-for i = 4, #ARGV, 2 do
-  if redis.call('XACK', KEYS[1], ARGV[1], ARGV[i]) == 1 then
-    local entry = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
-    if entry then
-      local letter = {'id', ARGV[i], 'deliveries', ARGV[i + 1], 'group', ARGV[1], 'consumer', ARGV[2],
-        'reason', ARGV[3]}
-      for at = 1, #entry[2], 2 do
-        table.insert(letter, '.' .. entry[2][at])
-        table.insert(letter, entry[2][at + 1])
-      end
-      redis.call('XADD', KEYS[2], '*', unpack(letter))
-      moved = moved + 1
-    else
-      lost = lost + 1
-    end
-  end
-end
-return {moved, lost}
-"""
-
-# Hands rows back as if they had not been delivered, those that are still the consumer's.
-# KEYS: stream. ARGV: group, consumer, idle milliseconds, then ids.
-_HAND_BACK = b"""
-local handed = 0
-for i = 4, #ARGV do
-  local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1]
-  if row then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3],
-      'RETRYCOUNT', math.max(row[4] - 1, 0), 'JUSTID')
-    handed = handed + 1
-  end
-end
-return handed
-"""
 
 
 @dataclass(slots=True)
@@ -87,112 +44,6 @@ class Delivery:
     lost: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A consumer of a group, on the connections that it speaks over.
-
-    Parameters
-    ----------
-    pool : redis.ConnectionPool
-        Its connections speak RESP2 and do not decode.
-    group, consumer : bytes
-    keys : sequence of bytes
-        The streams.
-    """
-
-    pool: ConnectionPool
-    group: bytes
-    consumer: bytes
-    keys: Sequence[bytes]
-
-    def read_new(self, wire: Wire, count: int | None, block_ms: int | None) -> dict[bytes, EntriesReply]:
-        """Read rows that the group has not read yet (XREADGROUP); it is sent once, never again.
-
-        Raises
-        ------
-        GroupMissingError
-            The group does not exist on one of the streams.
-        """
-        limit = [] if count is None else [b"COUNT", b"%d" % count]
-        block = [] if block_ms is None else [b"BLOCK", b"%d" % block_ms]
-        where = [b"STREAMS", *self.keys, *[b">"] * len(self.keys)]
-        request = command(b"XREADGROUP", b"GROUP", self.group, self.consumer, *limit, *block, *where)
-        reply = wire.exchange(request) if block_ms is None else wire.wait(request, block_ms)
-        self._refused(reply)
-        return parse_streams(reply, self.keys)
-
-    def pending(
-        self, wire: Wire, key: bytes, count: int, *, after: bytes = b"-", idle_ms: int = 0, own: bool = False
-    ) -> list[tuple[bytes, int]]:
-        """List pending rows and how often they were delivered (XPENDING)."""
-        consumer = [self.consumer] if own else []
-        idle = [b"IDLE", b"%d" % idle_ms] if idle_ms else []
-        reply = wire.exchange(command(b"XPENDING", key, self.group, *idle, after, b"+", b"%d" % count, *consumer))
-        self._refused(reply)
-        return [(row[0], row[3]) for row in resp.parse(reply[:-SLACK])[0]]
-
-    def claim(self, wire: Wire, key: bytes, ids: Sequence[bytes], idle_ms: int) -> EntriesReply:
-        """Take pending rows over (XCLAIM), those that nobody has had for less than `idle_ms`."""
-        request = command(b"XCLAIM", key, self.group, self.consumer, b"%d" % idle_ms, *ids)
-        reply = wire.exchange(request)
-        self._refused(reply)
-        return EntriesReply(reply)
-
-    def ack(self, key: bytes, ids: Sequence[bytes]) -> int:
-        """Acknowledge rows (XACK); return how many were pending."""
-        if not ids:
-            return 0
-        parts = [ids[at : at + _IDS_A_COMMAND] for at in range(0, len(ids), _IDS_A_COMMAND)]
-        with Wire(self.pool) as wire:
-            replies = wire.ask(*(command(b"XACK", key, self.group, *part) for part in parts))
-        return sum(check(reply) for reply in replies)
-
-    def bury(self, key: bytes, rows: Sequence[tuple[bytes, int]], reason: str) -> tuple[int, int]:
-        """Move rows, given as id and deliveries, to the dead letters; return how many, and how many were lost."""
-        moved = lost = 0
-        for at in range(0, len(rows), _IDS_A_COMMAND):
-            flat = [part for id_, count in rows[at : at + _IDS_A_COMMAND] for part in (id_, b"%d" % count)]
-            arguments = [self.group, self.consumer, reason.encode(errors="replace"), *flat]
-            counts = self._eval(_BURY, [key, Records(key).dead], arguments)
-            moved, lost = moved + counts[0], lost + counts[1]
-        return moved, lost
-
-    def hand_back(self, key: bytes, ids: Sequence[bytes], idle_ms: int) -> int:
-        """Undo the delivery of rows; return how many were still this consumer's."""
-        handed = 0
-        for at in range(0, len(ids), _IDS_A_COMMAND):
-            part = ids[at : at + _IDS_A_COMMAND]
-            handed += self._eval(_HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *part])
-        return handed
-
-    def leave(self) -> None:
-        """Remove the consumer from the streams where it has nothing pending (XGROUP DELCONSUMER)."""
-        with Wire(self.pool) as wire:
-            for key in self.keys:
-                (rows,) = wire.ask(command(b"XPENDING", key, self.group, b"-", b"+", b"1", self.consumer))
-                if rows == []:
-                    wire.ask(command(b"XGROUP", b"DELCONSUMER", key, self.group, self.consumer))
-
-    def _eval(self, script: bytes, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Any:
-        with Wire(self.pool) as wire:
-            (reply,) = wire.ask(command(b"EVAL", script, b"%d" % len(keys), *keys, *arguments))
-        return check(reply)
-
-    def _refused(self, reply: memoryview) -> None:
-        """Raise what the server has answered, where it is an error."""
-        try:
-            refuse_error(reply)
-        except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                raise
-            raise GroupMissingError(
-                f"the consumer group {self.group.decode(errors='backslashreplace')!r} does not exist on all of its "
-                f"streams: {error}. `create()` makes it.",
-                group=self.group,
-                keys=list(self.keys),
-            ) from error
-
-
 @dataclass(slots=True)
 class Feed:
     """What a consumer is to work on, delivery by delivery.
@@ -209,13 +60,17 @@ class Feed:
     claim_ms : int
         How long a row has to be pending before it is taken over.
     max_deliveries : int
-        How often a row is delivered before it goes to the dead letters.
+        How often a row is delivered, the last time alone, before it goes to the dead letters.
+    remake : callable
+        Makes the group anew where it has gone, with its server's data or with its stream.
     """
 
     member: Member
     count: int
     claim_ms: int
     max_deliveries: int
+    remake: Callable[[], object]
+    _known: bool = field(init=False, default=False)  # the group has been there
     _backlog: dict[bytes, bytes] = field(init=False)
     _newest: dict[bytes, bytes] = field(init=False, default_factory=dict)
     _turn: int = field(init=False, default=0)
@@ -230,16 +85,22 @@ class Feed:
         Raises
         ------
         GroupMissingError
-            The group does not exist on one of the streams.
+            The group does not exist on one of the streams, and has not before.
         redis.exceptions.RedisError
             The server could not be reached for a minute, or refuses.
         """
         end = None if wait is None else time.monotonic() + wait
         patience, pause = time.monotonic() + _PATIENCE_SECONDS, 0.05
+        missing = False
         while True:
             try:
+                if missing:
+                    self.remake()
+                    missing = False
+                    self._backlog, self._newest = {}, {}
                 with Wire(self.member.pool) as wire:
                     found = self._round(wire)
+                    self._known = True
                     while not found:
                         patience, pause = time.monotonic() + _PATIENCE_SECONDS, 0.05
                         left = None if end is None else end - time.monotonic()
@@ -254,6 +115,10 @@ class Feed:
                 self._backlog = {key: self._newest.get(key, b"-") for key in self.member.keys}
                 time.sleep(pause)
                 pause = min(1.0, 2 * pause)
+            except GroupMissingError:
+                if not self._known:
+                    raise
+                missing = True
 
     def _block_ms(self, left: float | None) -> int:
         until_look = self._next_look - time.monotonic()
@@ -312,23 +177,28 @@ class Feed:
                 return listed[:position]
         return listed
 
+    @property
+    def most(self) -> int:
+        """How often a row is delivered: not only once, unless it is alone even then."""
+        return self.max_deliveries if self.count == 1 else max(2, self.max_deliveries)
+
     def _size(self, delivery: int) -> int:
         """Return how many rows are delivered together the n-th time: all of `count` first, one at last."""
         if delivery <= 1:
             return self.count
-        if delivery >= self.max_deliveries:
+        if delivery >= self.most:
             return 1
-        exponent = (self.max_deliveries - delivery) / (self.max_deliveries - 1)
+        exponent = (self.most - delivery) / (self.most - 1)
         size: float = self.count**exponent
         return max(1, round(size))
 
     def _deliver(self, wire: Wire, key: bytes, rows: list[tuple[bytes, int]], idle_ms: int) -> list[Delivery]:
         """Claim rows; those that were delivered often enough go to the dead letters instead."""
-        spent = [row for row in rows if row[1] >= self.max_deliveries]
-        rows = [row for row in rows if row[1] < self.max_deliveries]
+        spent = [row for row in rows if row[1] >= self.most]
+        rows = [row for row in rows if row[1] < self.most]
         lost = 0
         if spent:
-            lost = self.member.bury(key, spent, f"delivered {self.max_deliveries} times")[1]
+            lost = self.member.bury(key, spent, f"delivered {self.most} times", own=False)[1]
         reply = self.member.claim(wire, key, [id_ for id_, _ in rows], idle_ms) if rows else EntriesReply.of([])
         lost += self._count_lost(wire, key, rows, reply)
         if not len(reply) and not lost:

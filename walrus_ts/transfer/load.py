@@ -23,14 +23,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pyarrow as pa
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import BusyLoadingError
 
 from walrus_ts.columnar import commands, resp, text
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import SLACK
 from walrus_ts.columnar.schema import Fitted, Origin, Records, Schema
-from walrus_ts.errors import AppendError, LateRowsError, UsageError, WalrusTSError
-from walrus_ts.ids import StreamId, count_late, to_ids
+from walrus_ts.errors import AppendError, LateRowsError, UsageError
+from walrus_ts.ids import Ids, StreamId, count_late, to_ids
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
 
@@ -71,7 +71,8 @@ class Appended(NamedTuple):
 class Progress:
     """How far a load is; its JSON is the record.
 
-    The first five say which frame it is: another one under the same name is an error.
+    The first four say which frame it is: another one under the same name is an error. `added` (entries that had ever
+    been added before the load) and `origin` (the schema record's) say which stream it is.
     """
 
     rows: int
@@ -84,22 +85,31 @@ class Progress:
     first_id: str | None = None
     finished: str | None = None
     added: int = 0
+    origin: Origin | None = None
 
     def to_json(self) -> bytes:
         """Write the record."""
         values = {name: getattr(self, name) for name in self.__slots__}
+        values["origin"] = self.origin and self.origin.to_json()
         return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, record: bytes) -> Progress:
         """Read the record."""
         read = json.loads(record)
-        return cls(**{**read, "fields": tuple(read["fields"])})
+        origin = read.get("origin") and Origin.from_json(read["origin"])
+        return cls(**{**read, "fields": tuple(read["fields"]), "origin": origin})
 
     @property
     def position(self) -> int:
         """Rows of the frame that are dealt with."""
         return self.late + self.stored
+
+    def holds(self, state: StreamState | None, schema: Schema | None) -> bool:
+        """Tell whether this is of the stream that is there now, and not of one deleted since."""
+        if state is None or state.added < self.added + self.stored:
+            return False
+        return self.origin is None or (schema is not None and schema.origin == self.origin)
 
     def same_frame(self, other: Progress) -> bool:
         """Tell whether both are of one frame."""
@@ -137,6 +147,11 @@ class Job:
     maxlen: int | None = None
     minid: bytes | None = None
     progress: Callable[[int], object] | None = None
+
+    @property
+    def where(self) -> str:
+        """The stream, in an error."""
+        return f"stream {self.records.key.decode(errors='backslashreplace')!r}"
 
 
 class _View(NamedTuple):
@@ -255,7 +270,7 @@ class _Load:
             return False
         except (*LOST, BusyLoadingError):
             raise
-        except (WalrusTSError, RedisError) as error:
+        except Exception as error:  # whatever it is, nothing of a load that never began is left behind
             self._give_up(wire)
             if not self._sent or isinstance(error, AppendError):
                 raise
@@ -297,7 +312,7 @@ class _Load:
         job = self._job
         schema = current_schema(view.state, view.record, job.records)
         fitted = self._fit(view.record, schema)
-        progress = self._progress(view, fitted)
+        progress = self._progress(view, schema, fitted)
         if progress is None or progress.finished:
             return None
         if self._earlier is None:
@@ -308,13 +323,14 @@ class _Load:
         stop = start + len(times)
         last = view.state.last_id if view.state else None
         milliseconds, sequence = to_ids(times, last)
-        progress = replace(progress, stored=progress.stored + len(times), late=progress.late + late)
+        origin = first_write(view.state, schema, milliseconds, sequence)
+        progress = replace(progress, stored=progress.stored + len(times), late=progress.late + late, origin=origin)
         texts = commands.id_texts(milliseconds, sequence)
         if len(times) and progress.first_id is None:
             progress = replace(progress, first_id=texts[0].as_py().decode())
         if stop == len(job.times):
             progress = replace(progress, finished=_now())
-        written = self._record(view, schema, fitted, milliseconds, sequence)
+        written = record_to_write(schema, fitted.schema, origin)
         return self._chunk(view, fitted, progress, written, texts, start, late)
 
     def _fit(self, record: bytes | None, schema: Schema | None) -> Fitted:
@@ -334,7 +350,7 @@ class _Load:
         present = (column.field.decode() for column, array in fitted.columns if array is not None)
         return replace(self._blank, fields=tuple(present))
 
-    def _progress(self, view: _View, fitted: Fitted) -> Progress | None:
+    def _progress(self, view: _View, schema: Schema | None, fitted: Fitted) -> Progress | None:
         """Return how far the load is; None where an unnamed one is complete."""
         begun = self._begun(fitted)
         begun = replace(begun, added=view.state.added if view.state else 0)
@@ -346,16 +362,16 @@ class _Load:
         progress = Progress.from_json(view.progress)
         if not progress.stored and not progress.finished:
             return replace(begun, late=progress.late)
-        if not progress.same_frame(begun):
-            raise self._other_frame(progress, begun)
-        if view.state is None or view.state.added < progress.added + progress.stored:
+        if not progress.holds(view.state, schema):
             if self._stored:
                 raise AppendError(
                     f"{self._where} was deleted while it was appended to; its rows are gone. Append the frame again.",
                     appended=0,
                     load=self.name,
                 )
-            return begun  # of a stream that was deleted since
+            return begun
+        if not progress.same_frame(begun):
+            raise self._other_frame(progress, begun)
         return progress
 
     def _check_age(self) -> None:
@@ -381,33 +397,10 @@ class _Load:
         )
 
     def _count_late(self, view: _View, progress: Progress, fitted: Fitted) -> int:
-        last = view.state.last_id if view.state else None
-        job = self._job
-        late = count_late(fitted.times.slice(progress.position), last)
-        if late and job.late == "raise":
-            first = _iso(job.times[progress.position])
-            raise LateRowsError(
-                f"{late} rows are older than the end of {self._where}, which has generated the id {last}; the first of "
-                f"them is row {progress.position}, {first}. `late='skip'` leaves them out.",
-                key=job.records.key,
-                rows=late,
-                row=progress.position,
-                last_id=str(last),
-            )
-        return late
-
-    def _record(
-        self, view: _View, schema: Schema | None, fitted: Fitted, milliseconds: Any, sequence: Any
-    ) -> bytes | None:
-        """Return the schema record to write; None where the one that is there says the same."""
-        new = fitted.schema
-        if schema is not None and schema == new and (schema.origin or not len(milliseconds)):
-            return None
-        origin = schema.origin if schema else None
-        if origin is None and len(milliseconds):
-            added = view.state.added if view.state else 0
-            origin = Origin(StreamId(int(milliseconds[0]), int(sequence[0])), added)
-        return replace(new, origin=origin).to_json()
+        if self._job.late == "raise":
+            check_late(self._job, fitted.times, view.state, progress.position)
+            return 0
+        return count_late(fitted.times.slice(progress.position), view.state.last_id if view.state else None)
 
     def _chunk(
         self,
@@ -420,12 +413,12 @@ class _Load:
         late: int,
     ) -> _Chunk:
         rows = len(ids)
-        extras = self._extras(progress, record)
+        extras = self._extras(view, progress, record)
         buffers: list[bytes | memoryview] = [_MULTI, *self._xadds(fitted, ids, start), *extras]
         last = StreamId.parse(ids[-1].as_py()) if rows else (view.state.last_id if view.state else StreamId(0, 0))
         added = (view.state.added if view.state else 0) + rows
         behind = _View(
-            StreamState(last, added, 0) if rows or view.state else None,
+            StreamState(last, added) if rows or view.state else None,
             view.record if record is None else record,
             None if progress.finished and self._token else progress.to_json(),
         )
@@ -442,12 +435,14 @@ class _Load:
             behind,
         )
 
-    def _extras(self, progress: Progress, record: bytes | None) -> list[bytes]:
+    def _extras(self, view: _View, progress: Progress, record: bytes | None) -> list[bytes]:
         """Return what a transaction holds besides its rows."""
         job = self._job
         extras = []
         if record is not None:
             extras.append(command(b"SET", job.records.schema, record))
+            if view.record is not None and current_schema(view.state, view.record, job.records) is None:
+                extras.append(command(b"DEL", job.records.loads))  # of the stream that the old record was of
         if not self._token:
             extras.append(command(b"HSET", job.records.loads, self.name.encode(), progress.to_json()))
         elif progress.finished:
@@ -530,7 +525,7 @@ class _Load:
 
     @property
     def _where(self) -> str:
-        return f"stream {self._job.records.key.decode(errors='backslashreplace')!r}"
+        return self._job.where
 
     def _give_up(self, wire: Wire) -> None:
         """Leave the connection as it was, and nothing of a load that never began."""
@@ -547,6 +542,58 @@ class _Load:
             load=self.name,
             key=self._job.records.key,
         )
+
+
+def check_late(job: Job, times: pa.TimestampArray, state: StreamState | None, position: int = 0) -> None:
+    """Refuse rows that are older than the end of their stream.
+
+    Parameters
+    ----------
+    job : Job
+    times : TimestampArray, shape (n,)
+        Of the record's unit.
+    state : StreamState, optional
+        The stream's; None where there is none.
+    position : int
+        The first row that is still to be stored.
+
+    Raises
+    ------
+    LateRowsError
+    """
+    late = count_late(times.slice(position), state.last_id if state else None)
+    if state is not None and late:
+        raise LateRowsError(
+            f"{late} rows are older than the end of {job.where}, which has generated the id {state.last_id}; the first "
+            f"of them is row {position}, {_iso(job.times[position])}. `late='skip'` leaves them out.",
+            key=job.records.key,
+            rows=late,
+            row=position,
+            last_id=str(state.last_id),
+        )
+
+
+def first_write(state: StreamState | None, schema: Schema | None, milliseconds: Ids, sequence: Ids) -> Origin | None:
+    """Return a stream's first write under its record, which may be the one of the rows that are planned.
+
+    Parameters
+    ----------
+    state : StreamState, optional
+        The stream's; None where there is none.
+    schema : Schema, optional
+        The one on record.
+    milliseconds, sequence : uint64 arrays, shape (n,)
+        The rows' ids.
+    """
+    if (schema is not None and schema.origin is not None) or not len(milliseconds):
+        return schema.origin if schema else None
+    return Origin(StreamId(int(milliseconds[0]), int(sequence[0])), state.added if state else 0)
+
+
+def record_to_write(schema: Schema | None, new: Schema, origin: Origin | None) -> bytes | None:
+    """Return the schema record to write with rows; None where the one that is there says the same."""
+    new = replace(new, origin=origin)
+    return None if schema is not None and (schema, schema.origin) == (new, origin) else new.to_json()
 
 
 def _check_all(replies: list[Any]) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import builtins
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from redis.exceptions import (
@@ -31,6 +32,8 @@ from walrus_ts.connection import wait_readable
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
+
+T = TypeVar("T")
 
 LOST = (ConnectionError, TimeoutError)
 REFUSED_LOGIN = (AuthenticationError, AuthorizationError)  # redis-py derives them from ConnectionError
@@ -168,6 +171,34 @@ class Wire:
         if received == 0:
             raise ConnectionError("the server closed the connection while a reply was on its way")
         return received
+
+
+def persist(pool: ConnectionPool, work: Callable[[Wire], T], seconds: float = 60.0) -> T:
+    """Do work on a connection, and all of it again on another one where that is lost.
+
+    Parameters
+    ----------
+    pool : redis.ConnectionPool
+    work : callable
+        May be done twice: a connection may be lost before a command comes to the server, or behind it.
+    seconds : float
+        For which the server may be away.
+
+    Raises
+    ------
+    redis.exceptions.RedisError
+        The server refuses, or was away for too long.
+    """
+    end, pause = time.monotonic() + seconds, 0.02
+    while True:
+        try:
+            with Wire(pool) as wire:
+                return work(wire)
+        except (*LOST, BusyLoadingError) as error:
+            if isinstance(error, REFUSED_LOGIN) or time.monotonic() > end:
+                raise
+            time.sleep(pause)
+            pause = min(1.0, 2 * pause)
 
 
 def to_exception(reply: resp.ErrorReply) -> Exception:

@@ -1,0 +1,298 @@
+"""`Batch`: rows that were delivered together, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from types import TracebackType
+from typing import Any, NoReturn, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from redis.client import Pipeline
+
+from walrus_ts.columnar.commands import id_texts
+from walrus_ts.errors import BatchLostError, UsageError
+from walrus_ts.ids import Ids
+from walrus_ts.transfer.commit import commit
+from walrus_ts.transfer.load import Job
+from walrus_ts.transfer.member import Member
+
+_LEAVING = (KeyboardInterrupt, SystemExit, GeneratorExit)
+_LONGEST_REASON = 500
+
+
+class Appending(Protocol):
+    """What a transaction needs of a stream that rows are appended to: `TimeSeriesStream` has it."""
+
+    def _derive(self, data: Any, time: Any, evolve: bool) -> Job: ...
+
+
+class Transaction(Pipeline):
+    """Commands that run together with a batch's acknowledgement; made by `Batch.transaction`.
+
+    It has the methods of a redis-py pipeline, which queue commands. They are run when the ``with`` block ends.
+
+    Attributes
+    ----------
+    replies : list
+        What the commands were answered with, as the server has it (bytes, int, None, list): there when the block has
+        ended.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        super().__init__(pool, {}, transaction=False, shard_hint=None)
+        self.replies: list[Any] = []
+        self.derived: list[Job] = []
+
+    def execute(self, raise_on_error: bool = True) -> NoReturn:
+        """Refuse: the commands run when the block ends."""
+        raise UsageError("the commands of a batch's transaction run when its `with` block ends; leave `execute` out")
+
+    def watch(self, *names: Any) -> NoReturn:
+        """Refuse: what is watched are the batch's rows."""
+        raise UsageError("a batch's transaction cannot watch keys; it checks that the batch's rows are still pending")
+
+    def commands(self) -> list[list[bytes]]:
+        """Return what was queued, as the server takes it."""
+        encode = self.connection_pool.get_encoder().encode
+        return [[*args[0].encode().split(), *map(encode, args[1:])] for args, _ in self.command_stack]
+
+
+class Batch:
+    """Rows that were delivered together; they stay pending until they are acknowledged.
+
+    ``with batch:`` acknowledges them when the block ends, and leaves them pending where it raises: they are then
+    delivered again. An interruption (Ctrl-C) hands them back as if they had not been delivered.
+
+    Attributes
+    ----------
+    frame : DataFrame, shape (n, k)
+        The rows, in the order of time.
+    ids : list of str, length n
+        The rows' stream ids.
+    deliveries : int64 array, shape (n,)
+        How often each row has been delivered, this time included.
+    lost : int
+        Rows that were pending, and that the stream no longer holds: they are acknowledged.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        ids: Ids,
+        source: npt.NDArray[np.intp],
+        deliveries: npt.NDArray[np.int64],
+        lost: int,
+        member: Member,
+        most: int,
+        idle_ms: int,
+    ) -> None:
+        self.frame = frame
+        self.deliveries = deliveries
+        self.lost = lost
+        self._ids = id_texts(ids[:, 0], ids[:, 1])
+        self._source = source  # which of the member's streams a row is from
+        self._open = np.ones(len(ids), bool)  # neither acknowledged nor handed back
+        self._member = member
+        self._most = most
+        self._idle_ms = idle_ms
+        self._transaction: Transaction | None = None
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The rows' stream ids."""
+        return list(self._ids.cast(pa.string()).to_pylist())
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __repr__(self) -> str:
+        return f"<Batch of {len(self)} rows, {int(self._open.sum())} of them open>"
+
+    # What becomes of rows --------------------------------------------------------------------------------------------
+
+    def ack(self, rows: Any = None) -> int:
+        """Acknowledge rows (XACK).
+
+        Parameters
+        ----------
+        rows : bool array, shape (n,), optional
+            Which; all without it.
+
+        Returns
+        -------
+        int
+            How many were still pending.
+
+        Raises
+        ------
+        UsageError
+            `rows` is no mask of the batch's length.
+        """
+        chosen = self._chosen(rows)
+        acknowledged = sum(self._member.ack(key, ids) for key, ids in self._by_key(chosen))
+        self._open &= ~chosen
+        return acknowledged
+
+    def reject(self, rows: Any = None, reason: str = "") -> int:
+        """Move rows to their streams' dead letters, each in one step with its acknowledgement.
+
+        Parameters
+        ----------
+        rows : bool array, shape (n,), optional
+            Which; all without it.
+        reason : str
+            Is kept with them.
+
+        Returns
+        -------
+        int
+            How many were moved: those that were still pending with this consumer.
+
+        Raises
+        ------
+        UsageError
+            `rows` is no mask of the batch's length.
+        """
+        chosen = self._chosen(rows)
+        moved = 0
+        for at, key in enumerate(self._member.keys):
+            mask = chosen & (self._source == at)
+            found = zip(self._ids.filter(pa.array(mask)).to_pylist(), self.deliveries[mask].tolist(), strict=True)
+            moved += self._member.bury(key, list(found), reason)[0]
+        self._open &= ~chosen
+        return moved
+
+    def extend(self) -> None:
+        """Say that the work goes on: `claim_after` begins anew, and nobody may claim the rows until then.
+
+        It counts no delivery.
+
+        Raises
+        ------
+        BatchLostError
+            Another consumer has claimed or finished some of the rows (`.rows`, their ids): those are not taken back,
+            and are this batch's no longer. The others are extended.
+        """
+        gone = [id_ for key, ids in self._by_key(self._open) for id_ in self._member.extend(key, ids)]
+        if gone:
+            self._open &= ~np.asarray(pc.is_in(self._ids, value_set=pa.array(gone, pa.binary())))
+            raise BatchLostError(
+                f"{len(gone)} of the batch's {len(self)} rows have been claimed or finished by another consumer, the "
+                f"first of them {gone[0].decode()}; they are not taken back. Work that takes longer than `claim_after` "
+                "calls `extend` before that time is over.",
+                rows=[id_.decode() for id_ in gone],
+            )
+
+    # Exactly once ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Queue commands that run together with the acknowledgement of the batch's rows, exactly once.
+
+        At the end of the block a script on the server checks that every row is still pending with this consumer, runs
+        the commands, and acknowledges the rows, in one step. Where the block raises, nothing is run. `append` adds rows
+        to streams in it. A command that the server refuses stops the script; those before it have been run then, and
+        the rows stay pending.
+
+        Yields
+        ------
+        Transaction
+            A redis-py pipeline.
+
+        Raises
+        ------
+        BatchLostError
+            Another consumer has claimed or finished rows; nothing is written.
+        LateRowsError, SchemaError
+            Rows that are appended do not fit their stream; nothing is written.
+        redis.exceptions.ResponseError
+            The server has refused a command.
+
+        Examples
+        --------
+        >>> for batch in series.batches(count=1_000, wait=0):
+        ...     with batch.transaction() as pipe:
+        ...         pipe.incrby("rows seen", len(batch))
+        """
+        if self._transaction is not None:
+            raise UsageError("the batch has an open transaction; end its `with` block before another begins")
+        pipe = self._transaction = Transaction(self._member.pool)
+        try:
+            yield pipe
+        finally:
+            self._transaction = None
+        rows = [(key, ids.to_pylist()) for key, ids in self._by_key(self._open)]
+        pipe.replies = commit(self._member, rows, pipe.commands(), pipe.derived)
+        self._open[:] = False
+
+    def append(self, stream: Appending, data: Any, *, time: Any = None, evolve: bool = False) -> None:
+        """Append rows to a stream, in a transaction of this batch.
+
+        They are written when the transaction's block ends, or not at all. Their times have to be at or behind the end
+        that the stream has then.
+
+        Parameters
+        ----------
+        stream : TimeSeriesStream
+            On the same server; in a cluster, in the slot of the batch's own streams.
+        data, time, evolve
+            As in `TimeSeriesStream.append`.
+
+        Raises
+        ------
+        UsageError
+            There is no open transaction, or the frame cannot be stored.
+        """
+        if self._transaction is None:
+            raise UsageError("`batch.append` writes within a transaction: `with batch.transaction() as pipe: ...`")
+        self._transaction.derived.append(stream._derive(data, time, evolve))
+
+    # In a block ------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self.ack()
+        elif issubclass(kind, _LEAVING):
+            self.hand_back()
+        else:
+            self._fail(error)
+
+    def hand_back(self) -> None:
+        """Give the rows that are still open back, as if they had not been delivered."""
+        for key, ids in self._by_key(self._open):
+            self._member.hand_back(key, ids, self._idle_ms)
+        self._open[:] = False
+
+    def _fail(self, error: BaseException | None) -> None:
+        """Leave rows pending for another delivery; one that failed alone, and often enough, is rejected."""
+        if len(self) == 1 and self.deliveries[0] >= self._most:
+            self.reject(reason=f"{type(error).__name__}: {error}"[:_LONGEST_REASON])
+        self._open[:] = False
+
+    def _chosen(self, rows: Any) -> npt.NDArray[np.bool_]:
+        """Return those of the rows of a mask that are open."""
+        if rows is None:
+            return self._open.copy()
+        mask = np.asarray(rows)
+        if mask.dtype != bool or mask.shape != (len(self),):
+            raise UsageError(
+                f"rows is a boolean mask with one value for each of the {len(self)} rows of the batch; found "
+                f"{mask.dtype} of shape {mask.shape}. `batch.frame['x'] > 0` is such a mask.",
+                rows=rows,
+            )
+        return np.asarray(self._open & mask)
+
+    def _by_key(self, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[bytes, pa.Array]]:
+        for at, key in enumerate(self._member.keys):
+            mask = chosen & (self._source == at)
+            if mask.any():
+                yield key, self._ids.filter(pa.array(mask))

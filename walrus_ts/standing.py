@@ -1,0 +1,188 @@
+"""How a group stands with its streams, as DataFrames: status, pending rows, consumers, dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import tzinfo
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from walrus_ts.columnar import resp
+from walrus_ts.columnar.commands import command
+from walrus_ts.columnar.replies import from_objects
+from walrus_ts.errors import DataError
+from walrus_ts.frames import Decoder, Source, to_pandas
+from walrus_ts.ids import StreamId, parse_ids
+from walrus_ts.transfer.dead import Letter
+from walrus_ts.transfer.member import missing_group
+from walrus_ts.transfer.scan import StreamState
+from walrus_ts.transfer.wire import Wire, check
+
+Zone = tzinfo | str | None
+
+_PAGE = 10_000
+LETTER_COLUMNS = ("stream_id", "died", "deliveries", "group", "consumer", "reason")
+
+
+def status_frame(sources: Sequence[Source], group: bytes) -> pd.DataFrame:
+    """Say how a group stands with each of its streams (`TimeSeries.status`)."""
+    zone = common_zone(sources)
+    rows = [_status(source, group) for source in sources]
+    frame = pd.DataFrame(rows, index=pd.Index([_name(source) for source in sources], dtype="str", name="stream"))
+    for column in ("first", "last", "oldest_pending"):
+        frame[column] = _times(frame[column], zone)
+    return frame.astype({"length": "int64", "lag": "Int64", "pending": "Int64", "consumers": "Int64"})[
+        ["length", "first", "last", "lag", "pending", "oldest_pending", "consumers"]
+    ]
+
+
+def _status(source: Source, group: bytes) -> dict[str, Any]:
+    """Ask for what a row of the status says; times are milliseconds."""
+    key = source.records.key
+    with Wire(source.pool) as wire:
+        info, groups, pending = wire.ask(
+            command(b"XINFO", b"STREAM", key),
+            command(b"XINFO", b"GROUPS", key),
+            command(b"XPENDING", key, group),
+        )
+    row: dict[str, Any] = dict.fromkeys(["first", "last", "lag", "pending", "oldest_pending", "consumers"])
+    if StreamState.of(info) is None:
+        return {**row, "length": 0}
+    facts = _pairs(info)
+    row |= {"length": facts[b"length"], "first": _ms(facts[b"first-entry"]), "last": _ms(facts[b"last-entry"])}
+    found = next((g for g in map(_pairs, check(groups)) if g[b"name"] == group), None)
+    if found is not None:
+        count, oldest, *_ = check(pending)
+        row |= {"lag": found.get(b"lag"), "pending": count, "consumers": found[b"consumers"]}
+        row["oldest_pending"] = oldest and StreamId.parse(oldest).milliseconds
+    return row
+
+
+def pending_frame(source: Source, group: bytes, limit: int | None, zone: Zone) -> pd.DataFrame:
+    """List the rows that are pending (`TimeSeriesStream.pending_frame`)."""
+    rows: list[list[Any]] = []
+    after = b"-"
+    while limit is None or len(rows) < limit:
+        count = _PAGE if limit is None else min(_PAGE, limit - len(rows))
+        with Wire(source.pool) as wire:
+            (page,) = wire.ask(command(b"XPENDING", source.records.key, group, after, b"+", b"%d" % count))
+        rows += _of_group(page, group, source)
+        if len(page) < count:
+            break
+        after = b"(" + page[-1][0]
+    ids = [row[0].decode() for row in rows]
+    return pd.DataFrame(
+        {
+            "stream_id": pd.array(ids, dtype="str"),
+            "consumer": pd.array([_text(row[1]) for row in rows], dtype="str"),
+            "idle": pd.array([row[2] for row in rows], dtype="int64").astype("timedelta64[ms]"),
+            "deliveries": pd.array([row[3] for row in rows], dtype="int64"),
+        },
+        index=pd.DatetimeIndex(_times([int(id_[0]) for id_ in parse_ids(ids)], zone), name="time"),
+    )
+
+
+def consumers_frame(source: Source, group: bytes) -> pd.DataFrame:
+    """List the group's consumers (`TimeSeriesStream.consumers_frame`)."""
+    with Wire(source.pool) as wire:
+        (reply,) = wire.ask(command(b"XINFO", b"CONSUMERS", source.records.key, group))
+    found = [_pairs(consumer) for consumer in _of_group(reply, group, source)]
+    inactive = [consumer.get(b"inactive", -1) for consumer in found]  # -1: it has never read a row
+    return pd.DataFrame(
+        {
+            "consumer": pd.array([_text(consumer[b"name"]) for consumer in found], dtype="str"),
+            "pending": pd.array([consumer[b"pending"] for consumer in found], dtype="int64"),
+            "idle": np.array([consumer[b"idle"] for consumer in found], "timedelta64[ms]"),
+            "inactive": np.array([None if ms < 0 else ms for ms in inactive], "timedelta64[ms]"),
+        }
+    )
+
+
+def by_stream(frames: Sequence[pd.DataFrame], sources: Sequence[Source]) -> pd.DataFrame:
+    """Put frames of several streams below each other, with a categorical column `stream` before the others."""
+    names = [_name(source) for source in sources]
+    codes = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
+    stacked = pd.concat(list(frames), ignore_index=isinstance(frames[0].index, pd.RangeIndex))
+    stream: Any = pd.Categorical.from_codes(codes, categories=pd.Index(names))
+    stacked.insert(0, "stream", stream)
+    return stacked
+
+
+def letters_frame(source: Source, letters: Iterable[Letter]) -> pd.DataFrame:
+    """Make a frame of dead letters (`TimeSeriesStream.dead_letters`)."""
+    found = list(letters)
+    facts: dict[str, Any] = {
+        "stream_id": pd.array([_text(letter.id) for letter in found], dtype="str"),
+        "died": pd.to_datetime(
+            [StreamId.parse(letter.letter_id).milliseconds for letter in found], unit="ms", utc=True
+        ).as_unit("ms"),
+        "deliveries": pd.array([letter.deliveries for letter in found], dtype="int64"),
+        **{
+            name: pd.array([_text(getattr(letter, name)) for letter in found], dtype="str")
+            for name in ("group", "consumer", "reason")
+        },
+    }
+    data = _rows_of(source, found)
+    frame = data.rename(columns={label: f".{label}" for label in data.columns if label in LETTER_COLUMNS})
+    for at, (name, values) in enumerate(facts.items()):
+        frame.insert(at, name, values)
+    return frame
+
+
+def _rows_of(source: Source, letters: Sequence[Letter]) -> pd.DataFrame:
+    """Decode the letters' values; what cannot be decoded is null: that is why some of them are here."""
+    schema = source.look()[1]
+    entries = [[letter.id, letter.values] for letter in letters]
+    decoder = Decoder(source, schema, errors="coerce")
+    if not entries:
+        return to_pandas(decoder.empty(), source.zone)
+    try:
+        return to_pandas(decoder.rows(from_objects(entries, decoder.fields)), source.zone)
+    except DataError:  # an id that the unit cannot express; milliseconds are in every id
+        assert schema is not None  # without one, the unit is ms
+        decoder = Decoder(source, replace(schema, unit="ms"), errors="coerce")
+        return to_pandas(decoder.rows(from_objects(entries, decoder.fields)), source.zone)
+
+
+def _of_group(reply: Any, group: bytes, source: Source) -> list[Any]:
+    if isinstance(reply, resp.ErrorReply):
+        try:
+            check(reply)
+        except Exception as error:
+            raise missing_group(error, group, [source.records.key]) from error
+    rows: list[Any] = reply
+    return rows
+
+
+def common_zone(sources: Sequence[Source]) -> Zone:
+    """Return the zone that all streams' frames come back in; UTC where they differ."""
+    zones = set()
+    for source in sources:
+        schema = source.look()[1]
+        zones.add(source.zone or (schema.zone if schema else None))
+    return zones.pop() if len(zones) == 1 else "UTC"
+
+
+def _times(milliseconds: Iterable[Any], zone: Zone) -> pd.DatetimeIndex:
+    ticks = np.array([np.iinfo(np.int64).min if pd.isna(ms) else int(ms) for ms in milliseconds], np.int64)
+    index = pd.DatetimeIndex(ticks.view("M8[ms]"))
+    return index if zone is None else index.tz_localize("UTC").tz_convert(zone)
+
+
+def _ms(entry: list[Any] | None) -> int | None:
+    return None if entry is None else StreamId.parse(entry[0]).milliseconds
+
+
+def _pairs(flat: list[Any]) -> dict[bytes, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _name(source: Source) -> str:
+    return _text(source.records.key)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="backslashreplace")

@@ -1,0 +1,160 @@
+"""Dead letters: rows that were given up, in a stream beside their own, and the way out again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from walrus_ts.columnar.commands import command
+from walrus_ts.columnar.schema import Records
+from walrus_ts.errors import DataError, UsageError
+from walrus_ts.transfer.member import missing_group
+from walrus_ts.transfer.script import Script
+from walrus_ts.transfer.wire import check, persist
+
+if TYPE_CHECKING:
+    from redis import ConnectionPool
+
+_PAGE = 1_000
+_LONG_IDLE_MS = 86_400_000  # any consumer may claim a row that is replayed, whatever its `claim_after`
+
+# Makes rows pending again, as not yet delivered, each in one step with the removal of its letter; where the stream no
+# longer holds a row, its values are added as a new one, if that is wanted. A letter that is gone was replayed before.
+# KEYS: stream, dead letters. ARGV: '1' to add new rows, idle milliseconds, then letter, row, group, consumer of each.
+# Returns how many were replayed, or the first row that is gone.
+_REPLAY = Script(b"""
+local replayed = 0
+for i = 3, #ARGV, 4 do
+  local letter = redis.call('XRANGE', KEYS[2], ARGV[i], ARGV[i])[1]
+  if letter then
+    if redis.call('XRANGE', KEYS[1], ARGV[i + 1], ARGV[i + 1])[1] then
+      redis.call('XCLAIM', KEYS[1], ARGV[i + 2], ARGV[i + 3], 0, ARGV[i + 1], 'IDLE', ARGV[2], 'RETRYCOUNT', 0,
+        'FORCE', 'JUSTID')
+    elseif ARGV[1] == '1' then
+      local row = {}
+      for at = 1, #letter[2], 2 do
+        if string.sub(letter[2][at], 1, 1) == '.' then
+          table.insert(row, string.sub(letter[2][at], 2))
+          table.insert(row, letter[2][at + 1])
+        end
+      end
+      redis.call('XADD', KEYS[1], '*', unpack(row))
+    else
+      return ARGV[i + 1]
+    end
+    redis.call('XDEL', KEYS[2], ARGV[i])
+    replayed = replayed + 1
+  end
+end
+return replayed
+""")
+
+
+class Letter(NamedTuple):
+    """A row that was given up.
+
+    Attributes
+    ----------
+    letter_id : bytes
+        When it was: an id of the server's clock.
+    id : bytes
+        The row's own.
+    deliveries : int
+    group, consumer, reason : bytes
+    values : list of bytes
+        The row's fields and values in turn.
+    """
+
+    letter_id: bytes
+    id: bytes
+    deliveries: int
+    group: bytes
+    consumer: bytes
+    reason: bytes
+    values: list[bytes]
+
+
+def letters(pool: ConnectionPool, records: Records) -> Iterator[Letter]:
+    """Read a stream's dead letters, the oldest first.
+
+    Raises
+    ------
+    DataError
+        An entry is none: another program has written it.
+    """
+    start = b"-"
+    while True:
+        request = command(b"XRANGE", records.dead, start, b"+", b"COUNT", b"%d" % _PAGE)
+        page = check(persist(pool, lambda wire, request=request: wire.ask(request))[0])  # type: ignore[misc]
+        yield from (_letter(letter_id, flat, records) for letter_id, flat in page)
+        if len(page) < _PAGE:
+            return
+        start = b"(" + page[-1][0]
+
+
+def _letter(letter_id: bytes, flat: list[bytes], records: Records) -> Letter:
+    pairs = list(zip(flat[::2], flat[1::2], strict=True))
+    facts = dict(pairs)
+    values = [part for field, value in pairs if field[:1] == b"." for part in (field[1:], value)]
+    try:
+        return Letter(
+            letter_id,
+            facts[b"id"],
+            int(facts[b"deliveries"]),
+            facts[b"group"],
+            facts[b"consumer"],
+            facts[b"reason"],
+            values,
+        )
+    except (KeyError, ValueError) as error:
+        raise DataError(
+            f"the entry {letter_id.decode()} of {records.dead!r} is no dead letter: {error!r}. Another program has "
+            "written it; delete it (XDEL).",
+            key=records.dead,
+            id=letter_id.decode(),
+        ) from error
+
+
+def replay(pool: ConnectionPool, records: Records, chosen: Sequence[Letter], *, as_new: bool) -> int:
+    """Make rows pending again in their groups, as not yet delivered; return how many.
+
+    Raises
+    ------
+    UsageError
+        The stream no longer holds a row, and it is not to be added anew; nothing is replayed.
+    GroupMissingError
+        A row's group does not exist.
+    """
+    parts = [chosen[at : at + _PAGE] for at in range(0, len(chosen), _PAGE)]
+    if not as_new:
+        for part in parts:
+            requests = [command(b"XRANGE", records.key, letter.id, letter.id) for letter in part]
+            found = persist(pool, lambda wire, requests=requests: wire.ask(*requests))  # type: ignore[misc]
+            for letter, entries in zip(part, found, strict=True):
+                if not check(entries):
+                    raise _gone(letter.id, records)
+    replayed = 0
+    for part in parts:
+        arguments = [b"1" if as_new else b"", b"%d" % _LONG_IDLE_MS]
+        for letter in part:
+            arguments += [letter.letter_id, letter.id, letter.group, letter.consumer]
+        keys = [records.key, records.dead]
+        try:
+            done = persist(pool, lambda wire, keys=keys, arguments=arguments: _REPLAY.run(wire, keys, arguments))  # type: ignore[misc]
+        except ResponseError as error:
+            raise missing_group(error, part[0].group, [records.key]) from error
+        if isinstance(done, bytes):
+            raise _gone(done, records)
+        replayed += done
+    return replayed
+
+
+def _gone(id_: bytes, records: Records) -> UsageError:
+    return UsageError(
+        f"the stream {records.key!r} no longer holds the row {id_.decode()}, so it cannot be pending again. "
+        "`replay_dead(..., as_new=True)` adds its values at the stream's end.",
+        key=records.key,
+        id=id_.decode(),
+    )

@@ -1,0 +1,312 @@
+"""A consumer of a group: what it asks of the server, and what has to happen there in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+from redis.exceptions import ResponseError
+
+from walrus_ts.columnar import resp
+from walrus_ts.columnar.commands import command, command_of_ids
+from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
+from walrus_ts.columnar.schema import Records
+from walrus_ts.errors import GroupMissingError
+from walrus_ts.transfer.script import Script
+from walrus_ts.transfer.wire import LOST, Wire, check, persist, refuse_error
+
+if TYPE_CHECKING:
+    from redis import ConnectionPool
+
+_IDS_A_COMMAND = 1_000
+
+# Moves rows to the dead letters, each in one step with its acknowledgement; a row that is no longer pending, or that
+# has been delivered again meanwhile, is left alone. Returns how many were moved, and how many the stream no longer
+# holds. A row with more values than Lua can pass on is moved without them: the entry itself stays in its stream.
+# KEYS: stream, dead letters. ARGV: group, consumer, whose rows ('' for anybody's), reason, then id and deliveries of
+# each row.
+_BURY = Script(b"""
+local moved, lost = 0, 0
+for i = 5, #ARGV, 2 do
+  local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)[1]
+  if row and row[4] == tonumber(ARGV[i + 1]) and (ARGV[3] == '' or row[2] == ARGV[3]) then
+    local entry = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
+    if entry then
+      local letter = {'id', ARGV[i], 'deliveries', ARGV[i + 1], 'group', ARGV[1], 'consumer', ARGV[2],
+        'reason', ARGV[4]}
+      if #entry[2] < 7000 then
+        for at = 1, #entry[2], 2 do
+          table.insert(letter, '.' .. entry[2][at])
+          table.insert(letter, entry[2][at + 1])
+        end
+      end
+      redis.call('XADD', KEYS[2], '*', unpack(letter))
+      moved = moved + 1
+    else
+      lost = lost + 1
+    end
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
+  end
+end
+return {moved, lost}
+""")
+
+# Hands rows back as if they had not been delivered, those that are still the consumer's.
+# KEYS: stream. ARGV: group, consumer, idle milliseconds, then ids.
+_HAND_BACK = Script(b"""
+local handed = 0
+for i = 4, #ARGV do
+  local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1]
+  if row then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3],
+      'RETRYCOUNT', math.max(row[4] - 1, 0), 'JUSTID')
+    handed = handed + 1
+  end
+end
+return handed
+""")
+
+# Begins the time anew after which rows may be claimed, of those that are still the consumer's; returns the others.
+# KEYS: stream. ARGV: group, consumer, then ids.
+_EXTEND = Script(b"""
+local gone = {}
+for i = 3, #ARGV do
+  if redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1] then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
+  else
+    table.insert(gone, ARGV[i])
+  end
+end
+return gone
+""")
+
+# Runs commands and acknowledges rows, if all rows are still the consumer's and the guards hold.
+# KEYS: the rows' streams, then of each guard a stream and its schema record. ARGV: group, consumer; the number of
+# streams, and of each how many ids and these; the number of guards, and of each the stream's last id and the record
+# ('' where there is none); the number of commands, and of each how many arguments and these.
+# Returns 'lost', rows that are no longer pending and rows that are another consumer's; or 'changed'; or 'failed', the
+# number of the command and the error; or 'done' and the commands' replies.
+_COMMIT = Script(b"""
+local at = 0
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+local group, consumer = take(), take()
+local rows, gone, taken = {}, 0, 0
+local streams = tonumber(take())
+for s = 1, streams do
+  rows[s] = {}
+  for n = 1, tonumber(take()) do
+    local id = take()
+    local row = redis.call('XPENDING', KEYS[s], group, id, id, 1)[1]
+    if not row then
+      gone = gone + 1
+    elseif row[2] ~= consumer then
+      taken = taken + 1
+    end
+    rows[s][n] = id
+  end
+end
+if gone + taken > 0 then return {'lost', gone, taken} end
+local key = streams
+for g = 1, tonumber(take()) do
+  local last, found = take(), ''
+  local info = redis.pcall('XINFO', 'STREAM', KEYS[key + 1])
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then found = info[i + 1] end
+  end
+  if found ~= last or (redis.call('GET', KEYS[key + 2]) or '') ~= take() then return {'changed'} end
+  key = key + 2
+end
+local replies = {}
+for c = 1, tonumber(take()) do
+  local count = tonumber(take())
+  local reply = redis.pcall(unpack(ARGV, at + 1, at + count))
+  at = at + count
+  if type(reply) == 'table' and reply.err then return {'failed', c, reply.err} end
+  replies[c] = reply
+end
+for s = 1, streams do
+  for first = 1, #rows[s], 1000 do
+    redis.call('XACK', KEYS[s], group, unpack(rows[s], first, math.min(first + 999, #rows[s])))
+  end
+end
+return {'done', replies}
+""")
+
+
+class Guard(NamedTuple):
+    """How a stream has to be for commands to be run.
+
+    Attributes
+    ----------
+    key, schema : bytes
+        The stream, and its schema record.
+    last_id, record : bytes
+        Their contents; empty where there is none.
+    """
+
+    key: bytes
+    schema: bytes
+    last_id: bytes
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A consumer of a group, on the connections that it speaks over.
+
+    Parameters
+    ----------
+    pool : redis.ConnectionPool
+        Its connections speak RESP2 and do not decode.
+    group, consumer : bytes
+    keys : sequence of bytes
+        The streams.
+    """
+
+    pool: ConnectionPool
+    group: bytes
+    consumer: bytes
+    keys: Sequence[bytes]
+
+    def read_new(self, wire: Wire, count: int | None, block_ms: int | None) -> dict[bytes, EntriesReply]:
+        """Read rows that the group has not read yet (XREADGROUP); it is sent once, never again.
+
+        Raises
+        ------
+        GroupMissingError
+            The group does not exist on one of the streams.
+        """
+        limit = [] if count is None else [b"COUNT", b"%d" % count]
+        block = [] if block_ms is None else [b"BLOCK", b"%d" % block_ms]
+        where = [b"STREAMS", *self.keys, *[b">"] * len(self.keys)]
+        request = command(b"XREADGROUP", b"GROUP", self.group, self.consumer, *limit, *block, *where)
+        reply = wire.exchange(request) if block_ms is None else wire.wait(request, block_ms)
+        self._refused(reply)
+        return parse_streams(reply, self.keys)
+
+    def pending(
+        self, wire: Wire, key: bytes, count: int, *, after: bytes = b"-", idle_ms: int = 0, own: bool = False
+    ) -> list[tuple[bytes, int]]:
+        """List pending rows and how often they were delivered (XPENDING)."""
+        consumer = [self.consumer] if own else []
+        idle = [b"IDLE", b"%d" % idle_ms] if idle_ms else []
+        reply = wire.exchange(command(b"XPENDING", key, self.group, *idle, after, b"+", b"%d" % count, *consumer))
+        self._refused(reply)
+        return [(row[0], row[3]) for row in resp.parse(reply[:-SLACK])[0]]
+
+    def claim(self, wire: Wire, key: bytes, ids: Sequence[bytes], idle_ms: int) -> EntriesReply:
+        """Take pending rows over (XCLAIM), those that nobody has had for less than `idle_ms`."""
+        request = command(b"XCLAIM", key, self.group, self.consumer, b"%d" % idle_ms, *ids)
+        reply = wire.exchange(request)
+        self._refused(reply)
+        return EntriesReply(reply)
+
+    def ack(self, key: bytes, ids: pa.Array) -> int:
+        """Acknowledge rows (XACK), also over lost connections; return how many were pending."""
+        parts = [b"XACK", key, self.group]
+        buffers = [command_of_ids(parts, some) for some in _slices(ids)]
+        replies = persist(self.pool, lambda wire: resp.parse(wire.exchange(*buffers)[:-SLACK])) if buffers else []
+        return sum(check(reply) for reply in replies)
+
+    def bury(self, key: bytes, rows: Sequence[tuple[bytes, int]], reason: str, *, own: bool = True) -> tuple[int, int]:
+        """Move rows, given as id and deliveries, to the dead letters; return how many, and how many were lost."""
+        moved = lost = 0
+        owner = self.consumer if own else b""
+        head = [self.group, self.consumer, owner, reason.encode(errors="replace")]
+        for at in range(0, len(rows), _IDS_A_COMMAND):
+            flat = [part for id_, count in rows[at : at + _IDS_A_COMMAND] for part in (id_, b"%d" % count)]
+            counts = self._run(_BURY, [key, Records(key).dead], [*head, *flat])
+            moved, lost = moved + counts[0], lost + counts[1]
+        return moved, lost
+
+    def extend(self, key: bytes, ids: pa.Array) -> list[bytes]:
+        """Begin the time anew after which rows may be claimed; return those that are no longer this consumer's."""
+        gone: list[bytes] = []
+        for some in _slices(ids):
+            gone += self._run(_EXTEND, [key], [self.group, self.consumer, *some.to_pylist()])
+        return gone
+
+    def hand_back(self, key: bytes, ids: pa.Array, idle_ms: int) -> None:
+        """Undo the delivery of rows that are still this consumer's; where the server cannot be reached, let it be."""
+        with suppress(*LOST, ResponseError), Wire(self.pool) as wire:
+            for some in _slices(ids):
+                _HAND_BACK.run(wire, [key], [self.group, self.consumer, b"%d" % idle_ms, *some.to_pylist()])
+
+    def commit(
+        self,
+        wire: Wire,
+        rows: Sequence[tuple[bytes, list[bytes]]],
+        guards: Sequence[Guard],
+        commands: Sequence[Sequence[bytes]],
+    ) -> list[Any]:
+        """Run commands and acknowledge rows, in one step.
+
+        Parameters
+        ----------
+        wire : Wire
+        rows : sequence of (key, ids)
+        guards : sequence of Guard
+        commands : sequence of arguments
+
+        Returns
+        -------
+        list
+            ``[b"lost", gone, taken]``, ``[b"changed"]``, ``[b"failed", number, error]`` or ``[b"done", replies]``.
+        """
+        keys = [key for key, _ in rows]
+        arguments = [self.group, self.consumer, b"%d" % len(rows)]
+        for _, ids in rows:
+            arguments += [b"%d" % len(ids), *ids]
+        arguments.append(b"%d" % len(guards))
+        for guard in guards:
+            keys += [guard.key, guard.schema]
+            arguments += [guard.last_id, guard.record]
+        arguments.append(b"%d" % len(commands))
+        for parts in commands:
+            arguments += [b"%d" % len(parts), *parts]
+        found: list[Any] = _COMMIT.run(wire, keys, arguments)
+        return found
+
+    def leave(self) -> None:
+        """Remove the consumer from the streams where it has nothing pending (XGROUP DELCONSUMER)."""
+        with Wire(self.pool) as wire:
+            for key in self.keys:
+                (rows,) = wire.ask(command(b"XPENDING", key, self.group, b"-", b"+", b"1", self.consumer))
+                if rows == []:
+                    wire.ask(command(b"XGROUP", b"DELCONSUMER", key, self.group, self.consumer))
+
+    def _run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Any:
+        try:
+            return persist(self.pool, lambda wire: script.run(wire, keys, arguments))
+        except ResponseError as error:
+            raise missing_group(error, self.group, self.keys) from error
+
+    def _refused(self, reply: memoryview) -> None:
+        """Raise what the server has answered, where it is an error."""
+        try:
+            refuse_error(reply)
+        except ResponseError as error:
+            raise missing_group(error, self.group, self.keys) from error
+
+
+def missing_group(error: Exception, group: bytes, keys: Sequence[bytes]) -> Exception:
+    """Say of a server's error that the group is not there, where it is that."""
+    if "NOGROUP" not in str(error) and not str(error).startswith("UNBLOCKED"):  # the stream was deleted (Redis 6)
+        return error
+    return GroupMissingError(
+        f"the consumer group {group.decode(errors='backslashreplace')!r} does not exist on all of its streams: "
+        f"{error}. `create()` makes it.",
+        group=group,
+        keys=list(keys),
+    )
+
+
+def _slices(ids: pa.Array) -> Iterator[pa.Array]:
+    for at in range(0, len(ids), _IDS_A_COMMAND):
+        yield ids.slice(at, _IDS_A_COMMAND)
