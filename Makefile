@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test check docs bench torture notebooks clean
 
 help:
-	@echo "make demo        load a year of flights into an embedded server, query it, consume it"
+	@echo "make demo        load a year of weather, query it, draw it, and consume a day of flights"
 	@echo "make test        run the tests; PYTEST_ARGS=... goes to pytest,"
 	@echo "                 WALRUS_TS_TEST_URL=redis://... names another server than the embedded one"
 	@echo "make check       ruff, mypy and the order of imports"
