@@ -169,9 +169,10 @@ def connect(url: str | None = None, **redis_options: Any) -> Database:
     url : str, optional
         ``redis://[[user]:password@]host[:port][/db]``, ``rediss://…`` (TLS) or
         ``unix://[[user]:password@]/path[?db=n]``, as redis-py takes them: nothing is sent before
-        the first command. ``embedded://``: a server of this process's own, its data gone with it;
-        ``embedded:///some/folder``: the same with its data kept in the folder, for any number of
-        processes; both with ``?db=n``, too. Without it: the environment variable ``WALRUS_TS_URL``, else ``embedded://``.
+        the first command. ``embedded://``: a server of this process's own, a new one with each
+        call, its data gone with it; ``embedded:///some/folder``: the same with its data kept in the
+        folder, for any number of processes; both with ``?db=n``, too. Without it: the environment
+        variable ``WALRUS_TS_URL``, else ``embedded://``.
     **redis_options
         What `redis.Redis.from_url` takes: `socket_timeout`, `decode_responses`, ...
 

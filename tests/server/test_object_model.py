@@ -15,11 +15,13 @@ from uuid import uuid4
 import pytest
 import redis
 from redis.backoff import NoBackoff
+from redis.cache import CacheConfig
 from redis.connection import parse_url
 from redis.retry import Retry
 from redis.utils import str_if_bytes
 
 import walrus_ts
+from tests.benchmarks.servers import serving
 from tests.helpers import wait_until
 from walrus_ts import Database, Stream, UsageError, connect
 
@@ -137,18 +139,16 @@ def test_small_blocking_pool(db: Database, key: Callable[..., str]) -> None:
     small.disconnect()
 
 
-def test_client_side_caching_does_not_reach_streams(db: Database, key: Callable[..., str]) -> None:
+def test_client_side_caching_does_not_reach_streams() -> None:
     """A database that caches reads its streams afresh."""
-    redis_cache = pytest.importorskip("redis.cache")
-    pool = db.connection_pool
-    if "path" in pool.connection_kwargs:
-        pytest.skip("redis-py caches on TCP only")
-    with closing(connect(db.url, protocol=3, cache_config=redis_cache.CacheConfig())) as database:
-        stream = database.Stream(key())
+    # redis-py caches on TCP only, so this takes a server of its own.
+    with serving(None) as url, connect(url, protocol=3, cache_config=CacheConfig()) as database, connect(url) as other:
+        stream = database.Stream("a")
         stream.add({"a": 1}, id="5-1")
         assert len(stream) == len(stream.range()) == 1
-        db.xadd(key(), {"a": 2}, id="5-2")
+        other.xadd("a", {"a": 2}, id="5-2")
         assert len(stream) == len(stream.range()) == 2
+        assert database.connection_pool.cache is not None
 
 
 def test_user_and_password_reach_both_clients(server: Database, user: str, key: Callable[..., str]) -> None:
