@@ -26,7 +26,7 @@ from walrus_ts.frames import Decoder, Source, to_pandas
 from walrus_ts.stacking import Part, stack
 from walrus_ts.transfer.batches import Delivery, Feed
 from walrus_ts.transfer.member import Member
-from walrus_ts.transfer.wire import Wire, check
+from walrus_ts.transfer.wire import Wire, check, is_open
 
 
 class Batches(Iterator[Batch]):
@@ -116,7 +116,8 @@ class Batches(Iterator[Batch]):
 
     def __del__(self) -> None:
         with suppress(Exception):  # the server may be gone, or the interpreter going
-            self.close()
+            if is_open(self._feed.member.pool):  # nobody would close a connection that is made now
+                self.close()
 
 
 @dataclass(frozen=True, slots=True)

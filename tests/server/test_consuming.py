@@ -377,6 +377,17 @@ def test_leaving_hands_back(db: walrus_ts.Database, key: Key, leave: str) -> Non
     assert (len(batch), batch.deliveries.tolist()) == (3, [1, 1, 1])
 
 
+def test_an_iterator_that_outlives_its_database(url: str, db: walrus_ts.Database, key: Key) -> None:
+    """What is left of an iteration when the database has been closed opens no connection."""
+    series(db, key(), n=3)
+    with walrus_ts.connect(url) as other:
+        batches = other.time_series("readers", [key()]).batches(wait=0)
+        next(batches)
+    before = db.info("stats")["total_connections_received"]
+    del batches
+    assert db.info("stats")["total_connections_received"] == before
+
+
 def test_a_batch_that_raised_is_not_handed_back(db: walrus_ts.Database, key: Key) -> None:
     """An exception in the block counts as a delivery, also where it ends the iteration."""
     ts = series(db, key(), n=3, consumer="w")

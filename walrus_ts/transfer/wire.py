@@ -174,6 +174,12 @@ class Wire:
         return received
 
 
+def is_open(pool: ConnectionPool) -> bool:
+    """Tell whether a pool has an open connection to lend: it has none once its database is closed."""
+    connections = getattr(pool, "_connections", None) or pool._available_connections  # a blocking pool's; any other's
+    return any(connection._sock is not None for connection in connections)
+
+
 def persist(pool: ConnectionPool, work: Callable[[Wire], T], seconds: float = PATIENCE_SECONDS) -> T:
     """Do work on a connection, and all of it again on another one where that is lost.
 
