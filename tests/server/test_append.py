@@ -574,6 +574,28 @@ class TestTrimming:
         stream.append(seconds(12_000), maxlen=7)
         assert stream.frame()["x"].tolist() == list(range(11_993, 12_000))
 
+    @pytest.mark.parametrize("maxlen", [3, np.int64(3), np.uint8(3)])
+    def test_whole_numbers_of_numpy(self, stream: TimeSeriesStream, maxlen: Any) -> None:
+        """Numbers of rows may be numpy's."""
+        stream.append(seconds(10), maxlen=maxlen)
+        found = stream.frame(), stream.head(maxlen), stream.tail(maxlen), stream.frame(limit=maxlen)
+        assert [len(frame) for frame in found] == [3] * 4
+
+    @pytest.mark.parametrize("number", ["3", 2.5, 3.0, True, -1, np.float64(3), [3]])
+    def test_no_whole_numbers(self, stream: TimeSeriesStream, number: Any) -> None:
+        """What is no whole number is refused, wherever a number of rows is taken."""
+        stream.append(seconds(10))
+        for refuse in (
+            lambda: stream.append(seconds(1, "2025-01-01"), maxlen=number),
+            lambda: stream.head(number),
+            lambda: stream.tail(number),
+            lambda: stream.frame(limit=number),
+            lambda: stream.scan("2024", limit=number),
+        ):
+            with pytest.raises(UsageError, match="whole number"):
+                refuse()
+        assert len(stream) == 10
+
     def test_minid(self, stream: TimeSeriesStream) -> None:
         """`minid` removes older rows; it takes what bounds take."""
         stream.append(seconds(10), minid="2024-01-01 00:00:04")
