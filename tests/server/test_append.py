@@ -14,6 +14,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import redis
 from pandas.testing import assert_frame_equal
 
 import walrus_ts
@@ -566,6 +567,15 @@ class TestOtherData:
         with pytest.raises(LateRowsError) as caught:
             series.append({key("a"): at("2024-01-02"), key("b"): at("2023-01-01")})
         assert list(caught.value.done) == [key("a")]
+
+    def test_errors_of_redis_py(self, db: Database, key: Callable[..., str]) -> None:
+        """An error of redis-py's own tells which streams are done, too."""
+        series = db.time_series("research", [key("a"), key("b")])
+        db.set(key("b"), "no stream")
+        with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE") as caught:
+            series.append({key("a"): at("2024-01-02"), key("b"): at("2024-01-01")})
+        assert caught.value.done[key("a")].rows == 1  # type: ignore[attr-defined]
+        assert caught.value.__notes__ == [f"Of the group's streams, done are: '{key('a')}'."]
 
 
 class TestTrimming:
