@@ -117,6 +117,19 @@ class TestOrder:
         assert done.first_id == "1704067200000-2"
         assert stream.frame()["x"].tolist() == [0, 7, 0]
 
+    @pytest.mark.parametrize("late", ["raise", "skip"])
+    @pytest.mark.parametrize("left", [0, 1])
+    def test_a_millisecond_without_ids(self, stream: TimeSeriesStream, db: Database, left: int, late: Any) -> None:
+        """Where another program's id leaves too few behind it, that is an error before anything is written."""
+        last = f"1704067200000-{2**64 - 1 - left}"
+        db.xadd(stream.key, {"x": 7}, last)
+        with pytest.raises(UsageError, match=rf"{last}.*has {left} ids left, and 2 rows") as caught:
+            stream.append(at("2024-01-01", "2024-01-01", "2024-01-02", unit="ms"), late=late)
+        assert not isinstance(caught.value, LateRowsError)
+        assert len(stream) == 1
+        rows = at("2024-01-01", "2024-01-02", unit="ms") if left else at("2024-01-02", unit="ms")
+        assert stream.append(rows).rows == 1 + left
+
 
 class TestClocks:
     def test_naive_into_zoned(self, stream: TimeSeriesStream) -> None:
