@@ -140,8 +140,8 @@ class FrameStream:
         >>> series.s1.append(pd.DataFrame({"price": [7.5, 7.25]}, index=times))
         Appended(rows=2, skipped=0, first_id='1704447000000-0', last_id='1704447060000-0')
         """
-        _check_options(late, load, maxlen)
-        options: dict[str, Any] = {"late": late, "load": load, "maxlen": maxlen}
+        _check_options(late, load)
+        options: dict[str, Any] = {"late": late, "load": load, "maxlen": check_count(maxlen, "maxlen", minimum=0)}
         if minid is not None:
             options["minid"] = partial(self._minid, minid)
         if isinstance(data, pa.RecordBatchReader):
@@ -650,13 +650,11 @@ def _sum(done: Appended, new: Appended) -> Appended:
     return Appended(done.rows + new.rows, done.skipped + new.skipped, first_id, last_id)
 
 
-def _check_options(late: Any, load: Any, maxlen: Any) -> None:
+def _check_options(late: Any, load: Any) -> None:
     if late not in ("raise", "skip"):
         raise UsageError(f"late is 'raise' or 'skip'; found {late!r}", late=late)
     if load is not None and (not isinstance(load, str) or not load or not _is_unicode(load)):
         raise UsageError(f"load is a name, a string of valid Unicode that is not empty; found {load!r}", load=load)
-    if maxlen is not None and (isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 0):
-        raise UsageError(f"maxlen is a number of rows, not negative; found {maxlen!r}", maxlen=maxlen)
 
 
 def _is_unicode(name: str) -> bool:
@@ -665,9 +663,10 @@ def _is_unicode(name: str) -> bool:
 
 
 def _count(n: Any) -> int:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-        raise UsageError(f"expected a number of rows, not negative; found {n!r}", n=n)
-    return n
+    number = check_count(n, "n", minimum=0)
+    if number is None:
+        raise UsageError("n is a number of rows; found None. `frame()` reads all of them.", n=n)
+    return number
 
 
 def _keep_fields(new: Schema, old: Schema) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar import commands, text
 from walrus_ts.columnar.replies import Entries, from_objects
 from walrus_ts.columnar.schema import Column, Label, Records, Schema, same_label
+from walrus_ts.connection import check_count
 from walrus_ts.errors import DataError, SchemaError, UsageError
 from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name
 from walrus_ts.pandas_io.read_few import reading
@@ -343,12 +344,10 @@ class Scan:
         limit: int | None = None,
         errors: Errors = "raise",
     ) -> None:
-        if limit is not None and limit < 0:
-            raise UsageError(f"limit is a number of rows, not negative; found {limit}", limit=limit)
         self._source = source
         self._start, self._stop = start, stop
         self._columns = None if columns is None else label_list(columns)
-        self._limit = limit
+        self._limit = check_count(limit, "limit", minimum=0)
         self._errors = errors
 
     def __repr__(self) -> str:
