@@ -148,7 +148,7 @@ class FrameGroup:
         schemas = [schema for _, schema in looks.values() if schema is not None]
         parts = []
         for key, stream in self.streams.items():
-            rows = stream.scan(start, stop, columns=chosen[key], limit=limit, errors=errors).rows(ids=True)
+            rows = stream.scan(start, stop, columns=chosen[key], limit=limit, errors=errors)._rows(ids=True)
             assert rows.ids is not None  # they were asked for
             row_ids = rows.ids
             frame = to_pandas(rows, stream.tz, dtype_backend)

@@ -380,13 +380,7 @@ class Scan:
         """
         if self._start is None and self._stop is None and self._limit is not None and self._limit <= _FEW:
             return self._read_few(self._limit, dtype_backend, ids=ids, reverse=reverse)
-        return to_pandas(self.rows(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
-
-    def rows(self, *, ids: bool = False, reverse: bool = False) -> Rows:
-        """Read the range as Arrow has it, beside the schema that says what frame it stands for."""
-        decoder, range_ = self._begin(ids=ids)
-        rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
-        return _reversed(rows) if reverse else rows
+        return to_pandas(self._rows(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
 
     def to_arrow(self) -> pa.Table:
         """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name.
@@ -394,7 +388,7 @@ class Scan:
         Names are text there, and all different: a label that is no string, and the index, get a number behind their
         name where another column has it: ``"time_1"``.
         """
-        return self._arrow(self.rows())
+        return self._arrow(self._rows())
 
     def to_polars(self) -> pl.DataFrame:
         """Read the range into a polars DataFrame; names are as in `to_arrow`.
@@ -429,6 +423,12 @@ class Scan:
         return self._reader().__arrow_c_stream__(requested_schema)
 
     # ------------------------------------------------------------------------------------------------------------------
+
+    def _rows(self, *, ids: bool = False, reverse: bool = False) -> Rows:
+        """Read the range as Arrow has it, beside the schema that says what frame it stands for."""
+        decoder, range_ = self._begin(ids=ids)
+        rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
+        return _reversed(rows) if reverse else rows
 
     def _begin(self, *, ids: bool = False) -> tuple[Decoder, Range | None]:
         """Look at the stream: what its columns are, and where the scan ends."""
