@@ -204,22 +204,41 @@ class Decoder:
         try:
             array = text.decode(values, column.type)
         except pa.ArrowInvalid as error:
-            if self.errors == "coerce":
-                return text.coerce(values, column.type)
-            row = text.first_bad(values, column.type)
-            raise self._bad_value(column, entries.id_at(row), values[row].as_py()) from error
+            if self.errors == "raise":
+                row = text.first_bad(values, column.type)
+                raise self._bad_value(column, entries.id_at(row), values[row].as_py()) from error
+            array = text.coerce(values, column.type)
+        known = column.known_values()
+        if known is not None:
+            array = self._known_values(array, known, values, column, entries)
         if not column.nullable and array.null_count and self.errors == "raise":
             row = array.is_null().index(True).as_py()
             raise self._bad_value(column, entries.id_at(row), None)
         return array
+
+    def _known_values(
+        self, array: pa.Array, known: pa.Array, values: pa.Array, column: Column, entries: Entries
+    ) -> pa.Array:
+        """Hold values against a column's categories."""
+        unknown = pc.and_(pc.is_valid(array), pc.invert(pc.is_in(array, value_set=known)))
+        row = unknown.index(True).as_py()
+        if row < 0:
+            return array
+        if self.errors == "raise":
+            raise self._bad_value(column, entries.id_at(row), values[row].as_py())
+        return pc.if_else(unknown, pa.scalar(None, array.type), array)
 
     def _bad_value(self, column: Column, id_: str, value: bytes | None) -> DataError:
         found = "no value" if value is None else repr(value[:80])
         cure = "`errors='coerce'` makes a null of it"
         if value is None:
             cure += "; so does a dtype that has nulls (`declare`)"
+        known = column.known_values()
+        expected = str(column.type) if known is None else f"one of {len(known)} categories"
+        if known is not None:
+            cure += f"; `declare({{{column.label!r}: 'str', ...}})` reads it as text"
         return DataError(
-            f"column {column.label!r} of {self.source.where} holds {column.type}, and the entry {id_} has "
+            f"column {column.label!r} of {self.source.where} holds {expected}, and the entry {id_} has "
             f"{found} there. {cure}.",
             key=self.source.records.key,
             id=id_,

@@ -81,7 +81,19 @@ def _set_index(frame: pd.DataFrame, time: Label) -> pd.DataFrame:
     if time not in frame.columns:
         known = ", ".join(map(repr, frame.columns))
         raise UsageError(f"time={time!r}: the frame has no such column; it has {known}", column=time)
-    return frame.set_index(time)
+    if frame.columns.tolist().count(time) > 1:
+        raise UsageError(f"time={time!r}: the frame has more than one such column; rename one", column=time)
+    indexed = frame.set_index(time)
+    if not isinstance(indexed.index, pd.DatetimeIndex):
+        dtype = frame[time].dtype
+        unit = ", unit='s'" if pd.api.types.is_numeric_dtype(dtype) else ""
+        raise UsageError(
+            f"the column {time!r} has to hold times, of a datetime64 dtype; found {dtype}. Convert it: "
+            f"`frame[{time!r}] = pd.to_datetime(frame[{time!r}]{unit})`.",
+            column=time,
+            dtype=str(dtype),
+        )
+    return indexed
 
 
 def _arrow_table(data: Any) -> pa.Table:
@@ -190,12 +202,24 @@ def declared(columns: Mapping[Label, Any], unit: Unit, zone: tzinfo | str | None
     """
     if unit not in TICKS:
         raise UsageError(f"unit is one of {', '.join(TICKS)}; found {unit!r}", unit=unit)
+    if not isinstance(columns, Mapping):
+        raise UsageError(
+            f"columns is a mapping of labels to dtypes; found {type(columns).__name__}: {columns!r}. Write "
+            "`declare({'price': 'float64'})`.",
+            columns=columns,
+        )
     made = []
     for (label, dtype), field in zip(columns.items(), fields_for(list(columns)), strict=True):
         try:
             empty = pd.Series([], dtype=dtype)
-        except TypeError as error:
-            raise UsageError(f"column {label!r}: {dtype!r} is no dtype", column=label) from error
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"column {label!r}: {dtype!r} is no dtype of a column: {error}", column=label) from error
+        if isinstance(empty.dtype, pd.CategoricalDtype) and not len(empty.dtype.categories):
+            raise UsageError(
+                f"column {label!r}: a categorical is declared with its categories, `pd.CategoricalDtype([...])`. Where "
+                "they are not known, declare it as 'str'.",
+                column=label,
+            )
         if empty.dtype == object:
             made.append(Column(label, field, pa.string(), ["object", "None"]))
             continue
