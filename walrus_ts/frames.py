@@ -21,7 +21,7 @@ from walrus_ts.errors import DataError, SchemaError, UsageError
 from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name
 from walrus_ts.pandas_io.read_few import reading
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
-from walrus_ts.transfer.wire import Wire
+from walrus_ts.transfer.wire import Wire, persist
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -62,10 +62,9 @@ class Source:
         with Wire(self.pool) as wire:
             return look(wire, self.records)[1]
 
-    def look(self) -> tuple[StreamState | None, Schema | None]:
+    def look(self, patience_seconds: float = 0) -> tuple[StreamState | None, Schema | None]:
         """Return the stream's state, and the schema that frames are made by; None for what there is not."""
-        with Wire(self.pool) as wire:
-            state, schema = look(wire, self.records)
+        state, schema = persist(self.pool, lambda wire: look(wire, self.records), patience_seconds)
         if schema is not None:
             self.check_zone(schema)
         return state, schema
