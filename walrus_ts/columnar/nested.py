@@ -34,7 +34,27 @@ def has_json(type_: pa.DataType) -> bool:
         pa.array([], type_).cast(_utc(type_)).cast(_plain(type_))
     except pa.ArrowException:
         return False
-    return not (pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_))
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    return not any(is_kind(type_) for is_kind in kinds)
+
+
+def without_views(array: pa.Array) -> pa.Array:
+    """Cast polars' views, also of categories and within lists, to the types for which Arrow has all its kernels."""
+    type_ = map_leaves(array.type, _without_view)
+    return array if type_ == array.type else array.cast(type_)
+
+
+def _without_view(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(type_):
+        return pa.dictionary(type_.index_type, _without_view(type_.value_type), type_.ordered)
+    if pa.types.is_string_view(type_):
+        return pa.string()
+    return pa.binary() if pa.types.is_binary_view(type_) else type_
+
+
+def without_dictionary(array: pa.Array) -> pa.Array:
+    """Return the values of a dictionary; an array that is none itself."""
+    return without_views(array).dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def leaves(array: pa.Array) -> list[pa.Array]:
@@ -72,7 +92,8 @@ def encode(array: pa.Array) -> pa.Array:
     -------
     text : BinaryArray, shape (n,)
     """
-    values = array.cast(_map(array.type, _utc)).cast(_map(array.type, _plain)).to_pylist()
+    array = without_views(array)
+    values = array.cast(map_leaves(array.type, _utc)).cast(map_leaves(array.type, _plain)).to_pylist()
     texts = (
         None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":")) for value in values
     )
@@ -87,7 +108,7 @@ def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
     pyarrow.ArrowInvalid
         A text is no JSON, or its value is none of the type.
     """
-    plain = _map(type_, _plain)
+    plain = map_leaves(type_, _plain)
     try:
         values = [None if value is None else _pairs(json.loads(value), plain) for value in text.to_pylist()]
         return _cast(pa.array(values, plain), type_)
@@ -141,11 +162,11 @@ def _names(fields: list[pa.Field]) -> list[str]:
     return [field.name for field in fields]
 
 
-def _map(type_: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+def map_leaves(type_: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
     """Replace the types at the ends of a nested type."""
     if not is_nested(type_):
         return leaf(type_)
-    return _rebuilt(type_, [field.with_type(_map(field.type, leaf)) for field in _children(type_)])
+    return _rebuilt(type_, [field.with_type(map_leaves(field.type, leaf)) for field in _children(type_)])
 
 
 def _rebuilt(type_: pa.DataType, children: list[pa.Field]) -> pa.DataType:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from walrus_ts.columnar.schema import Label, Schema
 from walrus_ts.errors import UsageError
-from walrus_ts.ids import COUNTERS, TICKS, Unit, parse_zone
+from walrus_ts.ids import COUNTERS, TICKS, Unit, parse_zone, zone_name
 
 _YEAR_10000 = 253_402_300_800  # seconds since 1970
 
@@ -92,7 +92,7 @@ def index_facts(index: pd.DatetimeIndex) -> tuple[Unit, str | None, Label]:
     UsageError
         Its zone has no name that it can be made from again, or an offset with seconds.
     """
-    zone = None if index.tz is None else str(index.tz)
+    zone = None if index.tz is None else zone_name(index.tz)
     if zone is not None:
         try:
             same = pd.DatetimeTZDtype(index.unit, zone).tz

@@ -19,10 +19,9 @@ from walrus_ts.transfer.load import Job, check_late, first_write, record_to_writ
 from walrus_ts.transfer.member import Guard, Member
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.script import MOST_UNPACKED
-from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
+from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check
 
 _MOST_ARGUMENTS = 1_000_000  # of a script: the server takes 1,048,576 in all (networking.c)
-_PATIENCE_SECONDS = 60.0
 
 Command = Sequence[bytes]
 Rows = Sequence[tuple[bytes, list[bytes]]]  # of each stream: its key, and ids
@@ -61,7 +60,7 @@ def commit(member: Member, rows: Rows, commands: Sequence[Command], jobs: Sequen
         raise UsageError(
             "the batch has no row left that could be acknowledged together with the transaction's commands"
         )
-    end, pause, in_doubt = time.monotonic() + _PATIENCE_SECONDS, 0.02, False
+    end, pause, in_doubt = time.monotonic() + PATIENCE_SECONDS, 0.02, False
     while True:
         try:
             with Wire(member.pool) as wire:
