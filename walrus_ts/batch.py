@@ -121,6 +121,11 @@ class Batch:
     def __repr__(self) -> str:
         return f"<Batch of {len(self)} rows, {int(self._open.sum())} of them open>"
 
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import batch_html
+
+        return batch_html(self)
+
     # What becomes of rows --------------------------------------------------------------------------------------------
 
     def ack(self, rows: Any = None) -> int:

@@ -63,11 +63,20 @@ class Database(redis.Redis):
         hide_passwords(self.connection_pool)
 
     def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._where}>"
+
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import database_html
+
+        return database_html(self)
+
+    @property
+    def _where(self) -> str:
+        """The server, without passwords."""
         try:
-            where = server_url(self.connection_pool, secrets=False)
+            return server_url(self.connection_pool, secrets=False)
         except UsageError:
-            where = repr(self.connection_pool)
-        return f"<{type(self).__name__} {where}>"
+            return repr(self.connection_pool)
 
     @property
     def data(self) -> redis.Redis:

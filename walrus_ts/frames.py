@@ -350,8 +350,22 @@ class Scan:
         self._errors = errors
 
     def __repr__(self) -> str:
-        bounds = f"{self._start!r} to {self._stop!r}"
-        return f"<Scan of {self._source.where}, {bounds}>"
+        start = "its beginning" if self._start is None else repr(self._start)
+        stop = "its end" if self._stop is None else repr(self._stop)
+        return ", ".join([f"<Scan of {self._source.where} from {start} to {stop}", *self._options()]) + ">"
+
+    def _options(self) -> list[str]:
+        """List in words what else than the bounds was asked for."""
+        return [
+            *([] if self._columns is None else [f"columns {', '.join(map(repr, self._columns))}"]),
+            *([] if self._limit is None else [f"{self._limit:,} rows at most"]),
+            *([] if self._errors == "raise" else ["errors become nulls"]),
+        ]
+
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import scan_html
+
+        return scan_html(self)
 
     def to_pandas(
         self, dtype_backend: pandas_io.Backend | None = None, *, ids: bool = False, reverse: bool = False

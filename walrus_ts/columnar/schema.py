@@ -135,7 +135,7 @@ class Origin:
         return cls(StreamId.parse(read["id"]), int(read["added"]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Schema:
     """What a stream holds, as a table.
 
@@ -182,6 +182,13 @@ class Schema:
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
         )
+
+    __repr__ = __str__  # what an interactive session shows
+
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import schema_html
+
+        return schema_html(self)
 
     def to_json(self) -> bytes:
         """Write the record."""

@@ -67,6 +67,11 @@ class Appended(NamedTuple):
     first_id: str | None = None
     last_id: str | None = None
 
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import appended_html
+
+        return appended_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
