@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test check docs bench torture notebooks clean
 
 help:
-	@echo "make demo        load a year of flights into an embedded server, query it, consume it"
+	@echo "make demo        load a year of weather, query it, draw it, and consume a day of flights"
 	@echo "make test        run the tests; PYTEST_ARGS=... goes to pytest,"
 	@echo "                 WALRUS_TS_TEST_URL=redis://... names another server than the embedded one"
 	@echo "make check       ruff, mypy and the order of imports"
@@ -59,7 +59,8 @@ torture: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.torture $(TORTURE_ARGS)
 
 # One after the other, each from its first cell, in a kernel of .venv's own Python: `python3` is the kernel
-# that comes with ipykernel, and in JUPYTER_DATA_DIR none of the user's own can stand in its place.
+# that comes with ipykernel, and in JUPYTER_DATA_DIR none of the user's own can stand in its place. What differs from run
+# to run, times and the state of widgets, is not stored.
 notebooks: $(VENV)/.installed-notebook $(VENV)/.installed-demo
 	@set -- notebooks/*.ipynb; \
 	if [ ! -e "$$1" ]; then echo "there are no notebooks in notebooks/"; exit 0; fi; \
@@ -67,9 +68,10 @@ notebooks: $(VENV)/.installed-notebook $(VENV)/.installed-demo
 		echo "== $$notebook"; \
 		JUPYTER_DATA_DIR="$$PWD/$(VENV)/share/jupyter" $(BIN)/jupyter nbconvert --log-level=WARN \
 			--to notebook --execute --inplace --ExecutePreprocessor.kernel_name=python3 \
+			--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
 			"$$notebook" || exit 1; \
 	done; \
-	echo "$$# notebooks ran"
+	echo "notebooks that ran: $$#"
 
 clean:
 	rm -rf $(VENV) build dist docs/_build docs/generated

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
@@ -14,9 +14,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from redis.client import Pipeline
+from redis.exceptions import RedisError
 
 from walrus_ts.columnar.commands import id_texts
-from walrus_ts.errors import BatchLostError, UsageError
+from walrus_ts.errors import BatchLostError, GroupMissingError, UsageError
 from walrus_ts.ids import Ids
 from walrus_ts.transfer.commit import commit
 from walrus_ts.transfer.load import Job
@@ -60,7 +61,12 @@ class Transaction(Pipeline):
     def commands(self) -> list[list[bytes]]:
         """Return what was queued, as the server takes it."""
         encode = self.connection_pool.get_encoder().encode
-        return [[*args[0].encode().split(), *map(encode, args[1:])] for args, _ in self.command_stack]
+        return [[*name.encode().split(), *map(encode, map(_plain, args))] for (name, *args), _ in self.command_stack]
+
+
+def _plain(argument: Any) -> Any:
+    """Return numpy's numbers as Python's: redis-py refuses integers, and writes a float as ``np.float64(0.5)``."""
+    return argument.item() if isinstance(argument, np.generic) else argument
 
 
 class Batch:
@@ -97,7 +103,8 @@ class Batch:
         self.lost = lost
         self._ids = id_texts(ids[:, 0], ids[:, 1])
         self._source = source  # which of the member's streams a row is from
-        self._open = np.ones(len(ids), bool)  # neither acknowledged nor handed back
+        self._open = np.ones(len(ids), bool)  # neither acknowledged nor rejected, nor known to be another's
+        self._failed = False
         self._member = member
         self._most = most
         self._idle_ms = idle_ms
@@ -113,6 +120,11 @@ class Batch:
 
     def __repr__(self) -> str:
         return f"<Batch of {len(self)} rows, {int(self._open.sum())} of them open>"
+
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import batch_html
+
+        return batch_html(self)
 
     # What becomes of rows --------------------------------------------------------------------------------------------
 
@@ -160,11 +172,7 @@ class Batch:
             `rows` is no mask of the batch's length.
         """
         chosen = self._chosen(rows)
-        moved = 0
-        for at, key in enumerate(self._member.keys):
-            mask = chosen & (self._source == at)
-            found = zip(self._ids.filter(pa.array(mask)).to_pylist(), self.deliveries[mask].tolist(), strict=True)
-            moved += self._member.bury(key, list(found), reason)[0]
+        moved = sum(self._member.bury(key, rows, reason)[0] for key, rows in self._rows_by_key(chosen))
         self._open &= ~chosen
         return moved
 
@@ -225,10 +233,13 @@ class Batch:
         pipe = self._transaction = Transaction(self._member.pool)
         try:
             yield pipe
+            rows = [(key, ids.to_pylist()) for key, ids in self._by_key(self._open)]
+            pipe.replies = commit(self._member, rows, pipe.commands(), pipe.derived)
+        except BaseException as error:
+            self._leave(error)
+            raise
         finally:
             self._transaction = None
-        rows = [(key, ids.to_pylist()) for key, ids in self._by_key(self._open)]
-        pipe.replies = commit(self._member, rows, pipe.commands(), pipe.derived)
         self._open[:] = False
 
     def append(self, stream: Appending, data: Any, *, time: Any = None, evolve: bool = False) -> None:
@@ -259,24 +270,32 @@ class Batch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if kind is None:
+        if error is None:
             self.ack()
-        elif issubclass(kind, _LEAVING):
-            self.hand_back()
         else:
-            self._fail(error)
+            self._leave(error)
 
     def hand_back(self) -> None:
-        """Give the rows that are still open back, as if they had not been delivered."""
-        for key, ids in self._by_key(self._open):
-            self._member.hand_back(key, ids, self._idle_ms)
-        self._open[:] = False
+        """Give the rows that are still open back, as if they had not been delivered, unless work on them has failed.
 
-    def _fail(self, error: BaseException | None) -> None:
-        """Leave rows pending for another delivery; one that failed alone, and often enough, is rejected."""
+        Where the server cannot be reached, they stay pending, and count as delivered.
+        """
+        if not self._failed:
+            with suppress(RedisError, GroupMissingError):
+                for key, rows in self._rows_by_key(self._open):
+                    self._member.hand_back(key, rows, self._idle_ms)
+
+    def _leave(self, error: BaseException) -> None:
+        """Hand rows back where the work was interrupted; where it failed, leave them pending for another delivery.
+
+        A row that failed alone, and often enough, is rejected.
+        """
+        if isinstance(error, _LEAVING):
+            self.hand_back()
+            return
+        self._failed = True
         if len(self) == 1 and self.deliveries[0] >= self._most:
             self.reject(reason=f"{type(error).__name__}: {error}"[:_LONGEST_REASON])
-        self._open[:] = False
 
     def _chosen(self, rows: Any) -> npt.NDArray[np.bool_]:
         """Return those of the rows of a mask that are open."""
@@ -296,3 +315,11 @@ class Batch:
             mask = chosen & (self._source == at)
             if mask.any():
                 yield key, self._ids.filter(pa.array(mask))
+
+    def _rows_by_key(self, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[bytes, list[tuple[bytes, int]]]]:
+        """Return ids and deliveries."""
+        for at, key in enumerate(self._member.keys):
+            mask = chosen & (self._source == at)
+            if mask.any():
+                ids = self._ids.filter(pa.array(mask)).to_pylist()
+                yield key, list(zip(ids, self.deliveries[mask].tolist(), strict=True))

@@ -54,7 +54,7 @@ def make_app() -> Any:
 def main() -> None:
     """Run the command line; what users can mend is one line on stderr, and the exit code 1."""
     if typer is None:
-        sys.exit("walrus-ts: the command needs the packages typer and rich: pip install 'walrus-ts[cli]'")
+        sys.exit("walrus-ts: the command needs the packages typer and rich: pip install typer rich")
     # A command that is terminated tidies up as one that is interrupted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -6,6 +6,7 @@ import operator
 import selectors
 import ssl
 from collections.abc import Mapping, Sequence
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 from weakref import WeakKeyDictionary
@@ -107,7 +108,7 @@ def wait_readable(connection: Any) -> None:
 def _reply_timeout(socket_timeout: float | None, block: int) -> float | None:
     if block == 0 or socket_timeout is None:
         return None
-    return block / 1_000 + max(socket_timeout, SLACK)
+    return min(block / 1_000 + max(socket_timeout, SLACK), TIMEOUT_MAX)  # a socket takes no more: 292 years
 
 
 def read_streams(
@@ -160,7 +161,7 @@ def check_count(value: int | None, name: str = "count", minimum: int = 1) -> int
     Raises
     ------
     UsageError
-        It is no whole number, or less than `minimum`.
+        It is no whole number, less than `minimum`, or of more than 64 bits, one for the sign.
     """
     if value is None:
         return None
@@ -168,9 +169,9 @@ def check_count(value: int | None, name: str = "count", minimum: int = 1) -> int
         number = operator.index(value)
     except TypeError:
         number = minimum - 1
-    if isinstance(value, bool) or number < minimum:
+    if isinstance(value, bool) or not minimum <= number < 2**63:
         raise UsageError(
-            f"{name} is a whole number, {minimum} or greater, or None; found {value!r}",
+            f"{name} is a whole number, {minimum} or greater (and below 2**63), or None; found {value!r}",
             **{name.replace(" ", "_"): value},
         )
     return number
@@ -224,11 +225,12 @@ def _copy_pool(pool: redis.ConnectionPool) -> redis.ConnectionPool:
 
 def server_url(pool: redis.ConnectionPool, *, secrets: bool) -> str:
     """Write the URL of a pool's server; without secrets, for people to look at."""
-    if pool in embedded_servers:
-        return embedded_servers[pool].url
     given, made_by = pool.connection_kwargs, pool.connection_class
-    user, query = _user(given, secrets=secrets), {}
     number = given.get("db") or 0
+    if pool in embedded_servers:
+        url = embedded_servers[pool].url
+        return f"{url}{'&' if '?' in url else '?'}db={number}" if number else url
+    user, query = _user(given, secrets=secrets), {}
     if "path" in given:
         place = f"unix://{user}{quote(given['path'])}"
         query = {"db": number} if number else {}

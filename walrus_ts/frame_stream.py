@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +17,7 @@ from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.schema import Fitted, Label, Origin, Records, Schema, fit, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
-from walrus_ts.errors import UsageError
+from walrus_ts.errors import AppendError, UsageError
 from walrus_ts.frames import Errors, Scan, Source
 from walrus_ts.ids import StreamId, Unit
 from walrus_ts.pandas_io.write_few import Plan
@@ -24,7 +25,7 @@ from walrus_ts.progress import Progress, reporting
 from walrus_ts.standing import common_zone, consumers_frame, letters_frame, pending_frame
 from walrus_ts.transfer import load as loading
 from walrus_ts.transfer.dead import Letter, letters, replay
-from walrus_ts.transfer.few import MOST_ROWS, append_few
+from walrus_ts.transfer.few import MOST_COLUMNS, MOST_ROWS, append_few, is_stored, stopped_at
 from walrus_ts.transfer.load import Appended
 from walrus_ts.transfer.scan import Range, fix_end, look, pages
 from walrus_ts.transfer.wire import Wire, check
@@ -72,6 +73,11 @@ class FrameStream:
         after = self._source.axis(self._source.recorded()).upper(self.start)
         return after.encode() if isinstance(after, str) else bytes(after)
 
+    @property
+    def _label(self) -> str:
+        """What stands before the bar of an append."""
+        return f"append to {self._records.key.decode(errors='replace')}"
+
     # Writing ---------------------------------------------------------------------------------------------------------
 
     def append(
@@ -95,7 +101,8 @@ class FrameStream:
         ----------
         data : DataFrame, Series, pyarrow Table, RecordBatch or RecordBatchReader, polars DataFrame, or anything with \
 ``__arrow_c_stream__``
-            In the order of time. A RecordBatchReader is checked, and written, batch by batch.
+            In the order of time. A RecordBatchReader is checked, and written, batch by batch: an error behind the first
+            of them is an `AppendError`, with no `load`.
         time : label, optional
             The column of times; without it the DatetimeIndex, or the only timestamp column of Arrow data.
         late : {"raise", "skip"}
@@ -135,13 +142,17 @@ class FrameStream:
         >>> series.s1.append(pd.DataFrame({"price": [7.5, 7.25]}, index=times))
         Appended(rows=2, skipped=0, first_id='1704447000000-0', last_id='1704447060000-0')
         """
-        _check_options(late, load, maxlen)
-        source = self._source
-        options: dict[str, Any] = {"late": late, "load": load, "maxlen": maxlen}
+        _check_options(late, load)
+        options: dict[str, Any] = {"late": late, "load": load, "maxlen": check_count(maxlen, "maxlen", minimum=0)}
         if minid is not None:
-            options["minid"] = lower_id(minid, source.axis(source.look()[1]))
+            options["minid"] = partial(self._minid, minid)
         if isinstance(data, pa.RecordBatchReader):
             return self._append_batches(data, time, evolve, progress, options)
+        first = None if load is None else stopped_at(load)
+        if first is not None:
+            if self._is_stored(first, pandas_io.to_table(data, time=time, zone=self.tz), evolve=evolve):
+                return Appended(0)
+            load = options["load"] = None
         plain = isinstance(data, pd.DataFrame) and len(data) <= MOST_ROWS and self.tz is None and time is None
         few = plain and not progress and load is None and maxlen is None and minid is None
         done = self._append_few(data) if few else None
@@ -183,6 +194,10 @@ class FrameStream:
 
         return load_file(self.append, open_dataset(Path(path), "parquet"), time=time, **options)
 
+    def _minid(self, bound: Any, schema: Schema) -> bytes:
+        """Return the id below which rows go, of a stream of this schema."""
+        return StreamId.parse(lower_id(bound, self._source.axis(schema))).encode()
+
     def _append_few(self, frame: pd.DataFrame) -> Appended | None:
         """Append a few rows at one round trip; None where they have to go the long way."""
         plan = self._few
@@ -194,12 +209,20 @@ class FrameStream:
         self._few = None
         return None
 
+    def _is_stored(self, id_: bytes, table: pandas_io.Table, *, evolve: bool) -> bool:
+        """Tell whether the few rows of an append that stopped are stored: the first of them, under its id."""
+        source = self._source
+        schema = source.look()[1]
+        if schema is None or not len(table.times):
+            return False
+        return is_stored(source.pool, self._records, id_, self._fit(table, schema, evolve=evolve))
+
     def _plan_few(self, frame: pd.DataFrame) -> None:
         """Keep how such frames are written, for the next one."""
         with Wire(self._source.pool) as wire:
             record = check(wire.ask(command(b"GET", self._records.schema))[0])
         schema = None if record is None else Schema.from_json(record, self._source.where)
-        if schema is not None and schema.origin is not None:
+        if schema is not None and schema.origin is not None and len(schema.columns) <= MOST_COLUMNS:
             plan = Plan.of(frame, schema)
             self._few = None if plan is None else _Few(plan, record, schema.origin)
 
@@ -213,37 +236,55 @@ class FrameStream:
     ) -> Appended:
         if options["load"] is not None:
             raise UsageError("a RecordBatchReader cannot be a named load: it cannot be read again. Give a Table.")
-        done = Appended(0)
-        for batch in reader:
-            table = pandas_io.to_table(batch, time=time, zone=self.tz)
-            new = self._append_table(table, evolve, progress, options)
-            done = Appended(
-                done.rows + new.rows,
-                done.skipped + new.skipped,
-                done.first_id or new.first_id,
-                new.last_id or done.last_id,
-            )
+        done, read = Appended(0), 0
+        with reporting(progress, None, self._label) as report:
+            try:
+                for batch in reader:
+                    table = pandas_io.to_table(batch, time=time, zone=self.tz)
+                    new = loading.append(self._source.pool, self._job(table, evolve, progress=report, **options))
+                    done, read = _sum(done, new), read + len(batch)
+            except Exception as error:
+                if not read and not isinstance(error, AppendError):  # nothing is stored
+                    raise
+                raise self._stopped_within(error, done, read) from error
         return done
+
+    def _stopped_within(self, error: Exception, done: Appended, read: int) -> AppendError:
+        """Say how far a reader's batches are stored, given the error of one of them and the rows before it."""
+        parts = vars(error) if isinstance(error, AppendError) else {}
+        reason = (parts and error.__cause__) or error
+        appended, unanswered = done.rows + parts.get("appended", 0), parts.get("unanswered", 0)
+        left = read + parts.get("appended", 0) + parts.get("skipped", 0)
+        row = vars(reason).get("row")
+        where = "" if row is None else f" (Row {row} of its batch is row {read + row} of the reader.)"
+        doubt = f" The {unanswered} rows behind may be stored, too: see `tail`." if unanswered else ""
+        return AppendError(
+            f"appending batches to {self._source.where} stopped after {appended} rows: {str(reason).rstrip('.')}."
+            f"{where}{doubt} With the rows of the reader as a table, `append(table.slice({left}))` stores the rest.",
+            appended=appended,
+            load=None,
+            key=self._records.key,
+            row=None if row is None else read + row,
+        )
 
     def _append_table(
         self, table: pandas_io.Table, evolve: bool, progress: Progress, options: dict[str, Any]
     ) -> Appended:
-        with reporting(progress, len(table.times), f"append to {self._records.key.decode(errors='replace')}") as report:
+        with reporting(progress, len(table.times), self._label) as report:
             return loading.append(self._source.pool, self._job(table, evolve, progress=report, **options))
 
     def _job(self, table: pandas_io.Table, evolve: bool, **options: Any) -> loading.Job:
-        source = self._source
-
-        def fitted(record: Schema | None) -> Fitted:
-            if record is not None:
-                source.check_zone(record)
-            return fit(table.schema, table.arrays, table.times, record, source.where, evolve=evolve)
-
-        return loading.Job(self._records, table.times, fitted, **options)
+        return loading.Job(self._records, table.times, partial(self._fit, table, evolve=evolve), **options)
 
     def _derive(self, data: Any, time: Label | None, evolve: bool) -> loading.Job:
         """Prepare rows that a batch's transaction appends (`Batch.append`)."""
         return self._job(pandas_io.to_table(data, time=time, zone=self.tz), evolve)
+
+    def _fit(self, table: pandas_io.Table, record: Schema | None, *, evolve: bool) -> Fitted:
+        source = self._source
+        if record is not None:
+            source.check_zone(record)
+        return fit(table.schema, table.arrays, table.times, record, source.where, evolve=evolve)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -526,11 +567,7 @@ class FrameStream:
         source = self._source
         schema = pandas_io.declared(columns, unit, tz)
         with Wire(source.pool) as wire:
-            kind = check(wire.ask(command(b"TYPE", self._records.key))[0])
-            if kind not in (b"none", b"stream"):
-                raise UsageError(
-                    f"{source.where} is no stream but a {kind.decode()}; declare another key", key=self._records.key
-                )
+            self._refuse_another_type(wire, "Declare another key.")
             old = look(wire, self._records)[1]
             if old is not None:
                 schema = replace(schema, origin=old.origin, columns=_keep_fields(schema, old))
@@ -538,13 +575,26 @@ class FrameStream:
         return schema
 
     def drop(self) -> bool:
-        """Delete the stream and the records beside it; tell whether there was one."""
+        """Delete the stream and the records beside it; tell whether there was one.
+
+        The records of loads without a name that were never finished are looked for among all keys of the server (SCAN).
+
+        Raises
+        ------
+        UsageError
+            The key holds another type; it is left alone.
+        """
         records = self._records
         with Wire(self._source.pool) as wire:
-            gone, _ = wire.ask(
-                command(b"DEL", records.key), command(b"DEL", records.schema, records.loads, records.dead)
-            )
-        return bool(check(gone))
+            self._refuse_another_type(wire, f"`stream.database.delete({self.key!r})` deletes it all the same.")
+            beside = [records.schema, records.loads, records.dead, *loading.unfinished(wire, records)]
+            gone, _ = map(check, wire.ask(command(b"DEL", records.key), command(b"DEL", *beside)))
+        return bool(gone)
+
+    def _refuse_another_type(self, wire: Wire, cure: str) -> None:
+        kind = check(wire.ask(command(b"TYPE", self._records.key))[0])
+        if kind not in (b"none", b"stream"):
+            raise UsageError(f"{self._source.where} is no stream but a {kind.decode()}. {cure}", key=self._records.key)
 
     def delete_range(self, start: Any = None, stop: Any = None) -> int:
         """Delete the rows of a range of time (XDEL); return how many.
@@ -606,7 +656,8 @@ def loads_frame(source: Source) -> pd.DataFrame:
         state, schema = look(wire, source.records)
         found = check(wire.ask(command(b"HGETALL", source.records.loads))[0])
     pairs = zip(found[::2], found[1::2], strict=True)
-    loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(record) for name, record in pairs}
+    where = source.records.loads
+    loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(r, where) for name, r in pairs}
     kept = {name: p for name, p in loads.items() if p.holds(state, schema)}
 
     frame = pd.DataFrame(
@@ -617,7 +668,7 @@ def loads_frame(source: Source) -> pd.DataFrame:
             "first_id": pd.array([p.first_id for p in kept.values()], dtype="str"),
             "fields": pd.Series([list(p.fields) for p in kept.values()], dtype=object),
             **{
-                name: pd.to_datetime([getattr(p, name) for p in kept.values()], utc=True)
+                name: pd.to_datetime([getattr(p, name) for p in kept.values()], utc=True, format="ISO8601")
                 for name in ("first", "last", "begun", "finished")
             },
         }
@@ -626,22 +677,35 @@ def loads_frame(source: Source) -> pd.DataFrame:
     return frame
 
 
-def _check_options(late: Any, load: Any, maxlen: Any) -> None:
+def _sum(done: Appended, new: Appended) -> Appended:
+    """Tell what two appends have done, one behind the other."""
+    first_id, last_id = done.first_id or new.first_id, new.last_id or done.last_id
+    return Appended(done.rows + new.rows, done.skipped + new.skipped, first_id, last_id)
+
+
+def _check_options(late: Any, load: Any) -> None:
     if late not in ("raise", "skip"):
         raise UsageError(f"late is 'raise' or 'skip'; found {late!r}", late=late)
-    if load is not None and (not isinstance(load, str) or not load):
-        raise UsageError(f"load is a name, a string that is not empty; found {load!r}", load=load)
-    if maxlen is not None and (isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 0):
-        raise UsageError(f"maxlen is a number of rows, not negative; found {maxlen!r}", maxlen=maxlen)
+    if load is not None and (not isinstance(load, str) or not load or not _is_unicode(load)):
+        raise UsageError(f"load is a name, a string of valid Unicode that is not empty; found {load!r}", load=load)
+
+
+def _is_unicode(name: str) -> bool:
+    """Tell whether a name has no half of a surrogate pair in it, as names of files that are no UTF-8 have."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _count(n: Any) -> int:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-        raise UsageError(f"expected a number of rows, not negative; found {n!r}", n=n)
-    return n
+    number = check_count(n, "n", minimum=0)
+    if number is None:
+        raise UsageError("n is a number of rows; found None. `frame()` reads all of them.", n=n)
+    return number
 
 
 def _keep_fields(new: Schema, old: Schema) -> tuple[Any, ...]:
     """Keep the fields that the labels have had: the entries are stored under them."""
-    fields = {(type(c.label), c.label): c.field for c in old.columns}
-    return tuple(replace(c, field=fields.get((type(c.label), c.label), c.field)) for c in new.columns)
+    known = [old.column(column.label) for column in new.columns]
+    return tuple(
+        column if before is None else replace(column, field=before.field)
+        for column, before in zip(new.columns, known, strict=True)
+    )

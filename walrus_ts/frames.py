@@ -17,11 +17,12 @@ from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar import commands, text
 from walrus_ts.columnar.replies import Entries, from_objects
 from walrus_ts.columnar.schema import Column, Label, Records, Schema, same_label
+from walrus_ts.connection import check_count
 from walrus_ts.errors import DataError, SchemaError, UsageError
-from walrus_ts.ids import Ids, TimeAxis, from_ids
+from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name
 from walrus_ts.pandas_io.read_few import reading
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
-from walrus_ts.transfer.wire import Wire
+from walrus_ts.transfer.wire import Wire, persist
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -63,10 +64,9 @@ class Source:
         with Wire(self.pool) as wire:
             return look(wire, self.records)[1]
 
-    def look(self) -> tuple[StreamState | None, Schema | None]:
+    def look(self, patience_seconds: float = 0) -> tuple[StreamState | None, Schema | None]:
         """Return the stream's state, and the schema that frames are made by; None for what there is not."""
-        with Wire(self.pool) as wire:
-            state, schema = look(wire, self.records)
+        state, schema = persist(self.pool, lambda wire: look(wire, self.records), patience_seconds)
         if schema is not None:
             self.check_zone(schema)
         return state, schema
@@ -137,7 +137,7 @@ class Decoder:
         if errors not in ("raise", "coerce"):
             raise UsageError(f"errors is 'raise' or 'coerce'; found {errors!r}", errors=errors)
         self.source = source
-        self.known = schema or _NO_RECORD
+        self.known = schema or replace(_NO_RECORD, zone=None if source.zone is None else zone_name(source.zone))
         self.errors = errors
         self.ids = ids
         self._all = columns is None
@@ -206,22 +206,41 @@ class Decoder:
         try:
             array = text.decode(values, column.type)
         except pa.ArrowInvalid as error:
-            if self.errors == "coerce":
-                return text.coerce(values, column.type)
-            row = text.first_bad(values, column.type)
-            raise self._bad_value(column, entries.id_at(row), values[row].as_py()) from error
+            if self.errors == "raise":
+                row = text.first_bad(values, column.type)
+                raise self._bad_value(column, entries.id_at(row), values[row].as_py()) from error
+            array = text.coerce(values, column.type)
+        known = column.known_values()
+        if known is not None:
+            array = self._known_values(array, known, values, column, entries)
         if not column.nullable and array.null_count and self.errors == "raise":
             row = array.is_null().index(True).as_py()
             raise self._bad_value(column, entries.id_at(row), None)
         return array
+
+    def _known_values(
+        self, array: pa.Array, known: pa.Array, values: pa.Array, column: Column, entries: Entries
+    ) -> pa.Array:
+        """Hold values against a column's categories."""
+        unknown = pc.and_(pc.is_valid(array), pc.invert(pc.is_in(array, value_set=known)))
+        row = unknown.index(True).as_py()
+        if row < 0:
+            return array
+        if self.errors == "raise":
+            raise self._bad_value(column, entries.id_at(row), values[row].as_py())
+        return pc.if_else(unknown, pa.scalar(None, array.type), array)
 
     def _bad_value(self, column: Column, id_: str, value: bytes | None) -> DataError:
         found = "no value" if value is None else repr(value[:80])
         cure = "`errors='coerce'` makes a null of it"
         if value is None:
             cure += "; so does a dtype that has nulls (`declare`)"
+        known = column.known_values()
+        expected = str(column.type) if known is None else f"one of {len(known)} categories"
+        if known is not None:
+            cure += f"; `declare({{{column.label!r}: 'str', ...}})` reads it as text"
         return DataError(
-            f"column {column.label!r} of {self.source.where} holds {column.type}, and the entry {id_} has "
+            f"column {column.label!r} of {self.source.where} holds {expected}, and the entry {id_} has "
             f"{found} there. {cure}.",
             key=self.source.records.key,
             id=id_,
@@ -326,17 +345,29 @@ class Scan:
         limit: int | None = None,
         errors: Errors = "raise",
     ) -> None:
-        if limit is not None and limit < 0:
-            raise UsageError(f"limit is a number of rows, not negative; found {limit}", limit=limit)
         self._source = source
         self._start, self._stop = start, stop
         self._columns = None if columns is None else label_list(columns)
-        self._limit = limit
+        self._limit = check_count(limit, "limit", minimum=0)
         self._errors = errors
 
     def __repr__(self) -> str:
-        bounds = f"{self._start!r} to {self._stop!r}"
-        return f"<Scan of {self._source.where}, {bounds}>"
+        start = "its beginning" if self._start is None else repr(self._start)
+        stop = "its end" if self._stop is None else repr(self._stop)
+        return ", ".join([f"<Scan of {self._source.where} from {start} to {stop}", *self._options()]) + ">"
+
+    def _options(self) -> list[str]:
+        """List in words what else than the bounds was asked for."""
+        return [
+            *([] if self._columns is None else [f"columns {', '.join(map(repr, self._columns))}"]),
+            *([] if self._limit is None else [f"{self._limit:,} rows at most"]),
+            *([] if self._errors == "raise" else ["errors become nulls"]),
+        ]
+
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import scan_html
+
+        return scan_html(self)
 
     def to_pandas(
         self, dtype_backend: pandas_io.Backend | None = None, *, ids: bool = False, reverse: bool = False
@@ -364,23 +395,24 @@ class Scan:
         """
         if self._start is None and self._stop is None and self._limit is not None and self._limit <= _FEW:
             return self._read_few(self._limit, dtype_backend, ids=ids, reverse=reverse)
-        return to_pandas(self.rows(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
-
-    def rows(self, *, ids: bool = False, reverse: bool = False) -> Rows:
-        """Read the range as Arrow has it, beside the schema that says what frame it stands for."""
-        decoder, range_ = self._begin(ids=ids)
-        rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
-        return _reversed(rows) if reverse else rows
+        return to_pandas(self._rows(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
 
     def to_arrow(self) -> pa.Table:
-        """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name."""
-        return self._arrow(self.rows())
+        """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name.
+
+        Names are text there, and all different: a label that is no string, and the index, get a number behind their
+        name where another column has it: ``"time_1"``.
+        """
+        return self._arrow(self._rows())
 
     def to_polars(self) -> pl.DataFrame:
-        """Read the range into a polars DataFrame; its first column is the index, ``"time"`` where it has no name."""
+        """Read the range into a polars DataFrame; names are as in `to_arrow`.
+
+        polars has no zones that are a fixed offset, like ``"+05:30"``: such times come in UTC.
+        """
         import polars
 
-        frame = polars.from_arrow(self.to_arrow())
+        frame = polars.from_arrow(_without_offsets(self.to_arrow()))
         assert isinstance(frame, polars.DataFrame)
         return frame
 
@@ -421,6 +453,12 @@ class Scan:
         return self._reader().__arrow_c_stream__(requested_schema)
 
     # ------------------------------------------------------------------------------------------------------------------
+
+    def _rows(self, *, ids: bool = False, reverse: bool = False) -> Rows:
+        """Read the range as Arrow has it, beside the schema that says what frame it stands for."""
+        decoder, range_ = self._begin(ids=ids)
+        rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
+        return _reversed(rows) if reverse else rows
 
     def _begin(self, *, ids: bool = False) -> tuple[Decoder, Range | None]:
         """Look at the stream: what its columns are, and where the scan ends."""
@@ -494,11 +532,38 @@ class Scan:
 
     def _arrow(self, rows: Rows) -> pa.Table:
         schema = rows.schema
-        zone = None if schema.zone is None else str(self._source.zone or schema.zone)
+        zone = None if schema.zone is None else zone_name(self._source.zone or schema.zone)
         times = pa.array(rows.ticks).view(pa.timestamp(schema.unit)).view(pa.timestamp(schema.unit, zone))
-        name = "time" if schema.name is None else str(schema.name)
-        names = [str(column.label) for column in schema.columns]
-        return pa.table([times, *rows.arrays], names=[name, *names])
+        return pa.table([times, *rows.arrays], names=_arrow_names(schema))
+
+
+def _arrow_names(schema: Schema) -> list[str]:
+    """Name the index and the columns for Arrow, where names are text, and no two are equal (`Scan.to_arrow`)."""
+    labels = [column.label for column in schema.columns]
+    used = {label for label in labels if isinstance(label, str)}
+    names = [label if isinstance(label, str) else _free_name(str(label), used) for label in labels]
+    return [_free_name("time" if schema.name is None else str(schema.name), used), *names]
+
+
+def _free_name(base: str, used: set[str]) -> str:
+    """Return a name that is not used yet, and count it among those that are."""
+    name, number = base, 0
+    while name in used:
+        number += 1
+        name = f"{base}_{number}"
+    used.add(name)
+    return name
+
+
+def _without_offsets(table: pa.Table) -> pa.Table:
+    """Bring times with a fixed offset to UTC: polars knows no zones like ``"+05:30"``."""
+    fields = [
+        field.with_type(pa.timestamp(field.type.unit, "UTC"))
+        if pa.types.is_timestamp(field.type) and (field.type.tz or "")[:1] in ("+", "-")
+        else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
 def label_list(columns: Any) -> list[Label]:

@@ -95,6 +95,11 @@ class ConsumerGroup(Generic[S]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} on {_listed(self.keys)}>"
 
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import group_html
+
+        return group_html(self)
+
     def __getitem__(self, key: KeyT) -> S:
         """Return the stream with a key, which may be spelled as str or as bytes."""
         try:

@@ -34,6 +34,7 @@ COUNTERS = 1 << COUNTER_BITS
 MAX_SEQUENCE = 2**64 - 1
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+NS_PER_DAY = 86_400 * NS_PER_S
 
 _EPOCH = datetime(1970, 1, 1)
 _LAST_MILLISECOND = 253_402_300_799_999  # 9999-12-31T23:59:59.999, where datetime ends
@@ -129,7 +130,7 @@ def to_ids(times: pa.TimestampArray, after: StreamId | None = None) -> tuple[Ids
     Raises
     ------
     UsageError
-        More than 2**20 rows share one timestamp; the message names it.
+        More than 2**20 rows share one timestamp, or `after` leaves no id for it; the message names it.
     """
     milliseconds, sequence = split_times(times)
     if not len(times):
@@ -148,6 +149,13 @@ def to_ids(times: pa.TimestampArray, after: StreamId | None = None) -> tuple[Ids
             timestamp=times[row].as_py() if times.type.unit != "ns" else times[row].value,
         )
     sequence += counter.astype(np.uint64)
+    if base + int(runs[1]) > MAX_SEQUENCE + 1:
+        raise UsageError(
+            f"the stream ends with the id {after}, its millisecond has {MAX_SEQUENCE + 1 - base} ids left, "
+            f"and {runs[1]} rows share the timestamp {times[0]}. Append what is later, or to another stream.",
+            rows=int(runs[1]),
+            last_id=str(after),
+        )
     if base > COUNTERS:
         sequence[: runs[1]] += np.uint64(base - COUNTERS)
     return milliseconds, sequence
@@ -258,6 +266,13 @@ def parse_zone(zone: str | tzinfo | None) -> tzinfo | None:
         ) from error
 
 
+def zone_name(zone: tzinfo | str) -> str:
+    """Name a zone as Arrow does: ``"Europe/Berlin"``, or a fixed offset like ``"+05:30"``."""
+    name = str(zone)
+    offset = name.removeprefix("UTC")  # which Python writes before it
+    return offset if _OFFSET.fullmatch(offset) else name
+
+
 def _whole_minutes(zone: tzinfo) -> tzinfo:
     offset = zone.utcoffset(None)
     if offset is not None and offset.total_seconds() % 60:
@@ -287,7 +302,7 @@ def localize(local_ns: int, zone: tzinfo | None, side: Side | None = None, *, fo
     """
     if zone is None:
         return local_ns
-    wall = _EPOCH + timedelta(seconds=local_ns // NS_PER_S)
+    wall = _EPOCH + timedelta(microseconds=local_ns // 1_000)
     before, behind = (_offset_ns(wall.replace(tzinfo=zone, fold=f)) for f in (0, 1))
     if before == behind:
         return local_ns - before
@@ -296,8 +311,8 @@ def localize(local_ns: int, zone: tzinfo | None, side: Side | None = None, *, fo
             return local_ns - behind
         often = "twice" if before > behind else "never"
         raise UsageError(
-            f"the zone {zone} has the time {wall} {often} (the clocks change). Give an aware datetime, or set its "
-            "`fold=1` for the offset that holds after the change (frames: "
+            f"the zone {zone} has the time {wall} {often} (the clocks change). Give an aware datetime, or a naive one "
+            f"with `fold=1` for the offset that holds after the change, `{wall.replace(fold=1)!r}` (frames: "
             "`index.tz_localize(zone, ambiguous=..., nonexistent=...)`)",
             time=wall,
             tz=zone,
@@ -333,16 +348,18 @@ def to_datetime(milliseconds: int, zone: tzinfo | None = None) -> datetime:
     Raises
     ------
     DataError
-        The number lies behind the year 9999.
+        The number lies behind the year 9999, in UTC or in the zone.
     """
-    if milliseconds > _LAST_MILLISECOND:
+    try:
+        utc = _EPOCH + timedelta(milliseconds=milliseconds)
+        return utc if zone is None else utc.replace(tzinfo=UTC).astimezone(zone)
+    except OverflowError:
+        where = "" if milliseconds > _LAST_MILLISECOND else f" in the zone {zone}"
         raise DataError(
-            f"the id's millisecond {milliseconds} lies behind the year 9999 and has no datetime; read the entry by its "
-            "id with the object model (`Stream`)",
+            f"the id's millisecond {milliseconds} lies behind the year 9999{where} and has no datetime; read the entry "
+            "by its id with the object model (`Stream`)",
             milliseconds=milliseconds,
-        )
-    utc = _EPOCH + timedelta(milliseconds=milliseconds)
-    return utc if zone is None else utc.replace(tzinfo=UTC).astimezone(zone)
+        ) from None
 
 
 def is_time(value: object) -> bool:
@@ -356,12 +373,14 @@ def to_ns(value: Any, zone: tzinfo | None, side: Side | None = None) -> int:
     Raises
     ------
     UsageError
-        The value is NaT, before 1970, or a wall clock's time that the zone has twice or never.
+        The value is NaT, before 1970, a datetime64 after 9999, or a wall clock's time that the zone has twice or never.
     """
     if value != value:  # noqa: PLR0124  only NaT, of any library, is not itself
         raise UsageError("NaT has no stream id; give a time", value=value)
     if isinstance(value, np.datetime64):
-        ns = localize(_datetime64_ns(value), zone, side)
+        wall = _up_to_9999(_datetime64_ns(value), value)
+        # Zones reckon in datetimes, which do not reach as far back as a datetime64 does.
+        ns = localize(max(wall, -NS_PER_DAY), zone, side)
     elif isinstance(value, datetime):
         fraction = value.microsecond * 1_000 + getattr(value, "nanosecond", 0)
         wall = timegm(value.timetuple()) * NS_PER_S + fraction
@@ -371,6 +390,17 @@ def to_ns(value: Any, zone: tzinfo | None, side: Side | None = None) -> int:
         ns = localize(timegm(datetime.combine(value, time()).timetuple()) * NS_PER_S, zone, side)
     if ns < 0:
         raise UsageError(f"{value} is before 1970, and so has no stream id", value=value)
+    return ns
+
+
+def _up_to_9999(ns: int, value: Any) -> int:
+    """Return nanoseconds since 1970, unless what they were made of lies behind the year 9999."""
+    if ns // NS_PER_MS > _LAST_MILLISECOND:
+        raise UsageError(
+            f"{value} is after 9999, in UTC, where times end. What another program has stored there is named by its "
+            "id, as in '253402300800000-0'; and '+' is the end of a range.",
+            value=value,
+        )
     return ns
 
 
@@ -404,8 +434,17 @@ class TimeAxis:
     zone: tzinfo | None = None
 
     def at(self, value: Any) -> Any:
-        """Return the id of the first row at a time, which is floored to the unit (get, ack, claim, delete, add)."""
-        return self._convert(value, lambda ns: self._id(self._floor(ns)), None)
+        """Return the id of the first row at a time, which is floored to the unit (get, ack, claim, delete, add).
+
+        The first of 1970-01-01 itself is 0-1, for Redis has no entry 0-0.
+
+        Raises
+        ------
+        UsageError
+            The time is before 1970 or after 9999, in UTC, or one that the zone has twice or never.
+        """
+        first = self._convert(value, lambda ns: self._id(self._floor(_up_to_9999(ns, value))), None)
+        return b"0-1" if is_time(value) and first == b"0-0" else first
 
     def lower(self, value: Any, side: Side | None = None) -> Any:
         """Return the first id at a time, or behind it where the unit is coarser than the time."""
@@ -435,7 +474,8 @@ class TimeAxis:
             raise UsageError(f"an id as a pair is (datetime, sequence); found {value!r}", value=value)
         if not 0 <= value[1] <= MAX_SEQUENCE:
             raise UsageError(f"a sequence is a number of 64 bits, not negative; found {value[1]}", value=value)
-        return StreamId(to_ns(value[0], self.zone) // NS_PER_MS, int(value[1])).encode()
+        ns = _up_to_9999(to_ns(value[0], self.zone), value[0])
+        return StreamId(ns // NS_PER_MS, int(value[1])).encode()
 
     def _floor(self, ns: int) -> int:
         step = NS_PER_S // TICKS[self.unit or "ms"]

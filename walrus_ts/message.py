@@ -88,7 +88,7 @@ class Message:
         Raises
         ------
         DataError
-            The id lies behind the year 9999, where `datetime` ends.
+            The id lies behind the year 9999, where `datetime` ends, in UTC or in `tz`.
         """
         return to_datetime(self.stream_id.milliseconds, self.tz)
 

@@ -12,7 +12,7 @@ Progress = bool | Callable[[int, int], object] | None
 
 
 @contextmanager
-def reporting(progress: Progress, total: int, what: str) -> Iterator[Callable[[int], object] | None]:
+def reporting(progress: Progress, total: int | None, what: str) -> Iterator[Callable[[int], object] | None]:
     """Give work a function that it tells of rows that are done.
 
     Parameters
@@ -20,8 +20,8 @@ def reporting(progress: Progress, total: int, what: str) -> Iterator[Callable[[i
     progress : bool or callable, optional
         None: a bar after one second, where somebody watches (a terminal, a notebook). True: at once. False: none. A
         callable is called with the rows done and the rows in all.
-    total : int
-        Rows in all.
+    total : int, optional
+        Rows in all; None where nobody knows: a callable then gets the rows done for it.
     what : str
         Stands before the bar.
     """
@@ -39,12 +39,12 @@ def reporting(progress: Progress, total: int, what: str) -> Iterator[Callable[[i
         raise UsageError(f"progress is True, False, None or a function; found {progress!r}", progress=progress)
 
 
-def _telling(progress: Callable[[int, int], object], total: int) -> Callable[[int], object]:
+def _telling(progress: Callable[[int, int], object], total: int | None) -> Callable[[int], object]:
     done = 0
 
     def tell(rows: int) -> None:
         nonlocal done
         done += rows
-        progress(done, total)
+        progress(done, done if total is None else total)
 
     return tell

@@ -73,6 +73,11 @@ class Stream(Generic[E]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.key!r}>"
 
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import stream_html
+
+        return stream_html(self)
+
     @property
     def _data(self) -> redis.Redis:
         return self.database.data

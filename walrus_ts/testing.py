@@ -33,6 +33,7 @@ _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampl
 _bytes = st.binary(max_size=8) | st.sampled_from([b"", b"\r\n", b"$5", b"\xff\x00"])
 _dates = st.dates(dt.date(1, 1, 1), dt.date(9999, 12, 31))
 _times = st.times().map(lambda time: time.replace(fold=0))
+_timedeltas = st.timedeltas(dt.timedelta(-(10**6)), dt.timedelta(10**6))
 _decimals = st.decimals(-(10**9), 10**9, places=3)
 
 
@@ -130,6 +131,9 @@ def _kinds() -> dict[str, _Kind]:
     kinds["object of times"] = (_times, _object(None), True)
     kinds["object of decimals"] = (_decimals, _object(None), True)
     kinds["object of integers"] = (_integers("int64"), _object(None), True)
+    kinds["object of floats"] = (st.floats(allow_nan=False), _object(None), True)
+    kinds["object of datetimes"] = (st.datetimes().map(lambda time: time.replace(fold=0)), _object(None), True)
+    kinds["object of timedeltas"] = (_timedeltas, _object(None), True)
     kinds["object of bools"] = (st.booleans(), _object(None), True)
     for unit in UNITS:
         clock = _ticks(unit, _YEAR_1 + 86_400, _YEAR_9999 - 86_400)
@@ -159,7 +163,7 @@ def _arrow_types() -> list[tuple[pa.DataType, st.SearchStrategy[Any]]]:
         (pa.time64("us"), _times),
         (pa.timestamp("us"), naive),
         (pa.timestamp("us", "Europe/Berlin"), naive.map(lambda value: value.replace(tzinfo=dt.UTC))),
-        (pa.duration("us"), st.timedeltas(dt.timedelta(-(10**6)), dt.timedelta(10**6))),
+        (pa.duration("us"), _timedeltas),
         (pa.decimal128(20, 3), _decimals),
         (pa.decimal256(50, 3), _decimals),
         (pa.dictionary(pa.int32(), pa.string()), _text),
@@ -253,10 +257,11 @@ def frames(
     kinds = draw(st.lists(st.sampled_from(sorted(COLUMNS)), max_size=max_columns))
     index = draw(indexes(rows, unit=unit, zone=zone))
     labels = draw(_labels(len(kinds)))
-    made = {at: pd.Series(draw(columns(kind, rows)), index=index) for at, kind in enumerate(kinds)}
+    made: dict[int, pd.Series[Any]] = {}
     for at, kind in enumerate(kinds):
-        if kind.startswith("object"):
-            made[at] = made[at].astype(object)
+        # Of objects pandas would make what they look like: datetimes become Timestamps.
+        dtype = object if kind.startswith("object") else None
+        made[at] = pd.Series(draw(columns(kind, rows)), index=index, dtype=dtype)
     frame = pd.DataFrame(made, index=index)
     frame.columns = labels
     return frame

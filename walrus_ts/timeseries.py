@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from walrus_ts.errors import DataError
 from walrus_ts.frame_group import FrameGroup
 from walrus_ts.frame_stream import FrameStream
 from walrus_ts.group import ConsumerGroup, Keys
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from walrus_ts.database import Database
 
-TimeAndSequence = tuple[datetime, int]
+# What `add` and `pending` return for an id: a pair; the id itself where it lies behind the year 9999.
+Position = tuple[datetime, int] | str
 
 
 class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
@@ -81,9 +83,12 @@ class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
     def _entries_out(self, entries: Sequence[Any]) -> list[Message]:
         return [Message(self.key, id, data, self.tz) for id, data in entries]
 
-    def _time_and_sequence(self, id: bytes) -> TimeAndSequence:
+    def _position(self, id: bytes) -> Position:
         parsed = StreamId.parse(id)
-        return to_datetime(parsed.milliseconds, self.tz), parsed.sequence
+        try:
+            return to_datetime(parsed.milliseconds, self.tz), parsed.sequence
+        except DataError:
+            return str(parsed)
 
     def add(  # type: ignore[override]  # ids are times here, in what is returned, too
         self,
@@ -92,7 +97,7 @@ class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
         maxlen: int | None = None,
         approximate: bool = True,
         minid: AnyId | None = None,
-    ) -> TimeAndSequence:
+    ) -> Position:
         """Append an entry, and trim the stream if `maxlen` or `minid` say so (XADD).
 
         As `Stream.add`. A time with more digits than the stream's unit (milliseconds, where it
@@ -100,17 +105,18 @@ class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
 
         Returns
         -------
-        timestamp : datetime
-            The millisecond that the entry is stored under.
-        sequence : int
+        (timestamp, sequence) : (datetime, int)
+            The millisecond that the entry is stored under, and its id's second number. In place of
+            the pair the id itself, a str, where it lies behind the year 9999, in which `datetime`
+            ends: it was given as an id, or the server has made it behind such a one.
 
         Raises
         ------
         UsageError
-            As in `Stream.add`, and where the time is before 1970, or is one that the zone `tz`
-            has twice or never; nothing is written.
+            As in `Stream.add`, and where the time is before 1970 or after 9999, or is one that the
+            zone `tz` has twice or never; nothing is written.
         """
-        return self._time_and_sequence(super().add(data, id, maxlen, approximate, minid))
+        return self._position(super().add(data, id, maxlen, approximate, minid))
 
     def __delitem__(self, item: AnyId) -> None:
         """Delete entries: ``del s[time]``, ``del s[time, sequence]``, ``del s[id1, id2]``.
@@ -126,7 +132,7 @@ class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
         count: int = 1000,
         consumer: Name | None = None,
         idle: int | None = None,
-    ) -> list[tuple[TimeAndSequence, Text, int, int]]:
+    ) -> list[tuple[Position, Text, int, int]]:
         """Return what the group has read and not acknowledged, the oldest first (XPENDING).
 
         Parameters are those of `ConsumerGroupStream.pending`.
@@ -134,16 +140,12 @@ class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
         Returns
         -------
         list of ((timestamp, sequence), consumer, idle_ms, deliveries)
-            The pairs may be given back, to `ack` and `claim`.
-
-        Raises
-        ------
-        DataError
-            An id lies behind the year 9999, where `datetime` ends.
+            The pairs may be given back, to `ack` and `claim`. So may what stands in the place of
+            one whose id lies behind the year 9999: the id itself, a str.
         """
         return [
             (
-                self._time_and_sequence(found["message_id"]),
+                self._position(found["message_id"]),
                 to_text(found["consumer"]),
                 found["time_since_delivered"],
                 found["times_delivered"],

@@ -1,9 +1,13 @@
 """Appending frames: what is stored, under which ids, and what is refused."""
 
+import json
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +15,16 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import redis
 from pandas.testing import assert_frame_equal
 
 import walrus_ts
 from tests.helpers import wait_until
-from walrus_ts import Database, LateRowsError, SchemaError, UsageError
+from tests.relay import Relay
+from walrus_ts import Database, DataError, LateRowsError, SchemaError, UsageError
 from walrus_ts.columnar.schema import Records
 from walrus_ts.timeseries import TimeSeriesStream
+from walrus_ts.transfer import load
 from walrus_ts.transfer.load import Job, append
 
 
@@ -35,6 +42,31 @@ def at(*times: str, unit: str = "us", tz: str | None = None, **columns: Any) -> 
 def seconds(rows: int, start: str = "2024-01-01") -> pd.DataFrame:
     """Make a frame of a row a second."""
     return pd.DataFrame({"x": range(rows)}, index=pd.date_range(start, periods=rows, freq="s", unit="us"))
+
+
+def times(unit: str | None, tz: str | None = None) -> pd.DatetimeIndex:
+    """Make a time of a unit, with a fraction if the unit has any; NaT without a unit."""
+    if unit is None:
+        return pd.DatetimeIndex([None])
+    fraction = {"s": 0, "ms": 1_000, "us": 1, "ns": 0}[unit]
+    return pd.DatetimeIndex([pd.Timestamp("2024-01-01") + pd.Timedelta(fraction, "us")], tz=tz).as_unit(unit)
+
+
+def objects(*values: Any) -> Any:
+    """Make a column of Python objects, for a frame that `at` makes."""
+    made = np.empty(len(values), object)
+    made[:] = values
+    return made
+
+
+def arrow(values: Any, type_: Any) -> Any:
+    """Make a column of an Arrow type."""
+    return pd.array(values, dtype=f"{type_}[pyarrow]" if isinstance(type_, str) else pd.ArrowDtype(type_))
+
+
+def decimals(value: str, precision: int, scale: int) -> Any:
+    """Make a column of Arrow's decimals."""
+    return arrow([Decimal(value)], pa.decimal128(precision, scale))
 
 
 class TestOrder:
@@ -110,6 +142,19 @@ class TestOrder:
         done = stream.append(at("2024-01-01", unit="ms"))
         assert done.first_id == "1704067200000-2"
         assert stream.frame()["x"].tolist() == [0, 7, 0]
+
+    @pytest.mark.parametrize("late", ["raise", "skip"])
+    @pytest.mark.parametrize("left", [0, 1])
+    def test_a_millisecond_without_ids(self, stream: TimeSeriesStream, db: Database, left: int, late: Any) -> None:
+        """Where another program's id leaves too few behind it, that is an error before anything is written."""
+        last = f"1704067200000-{2**64 - 1 - left}"
+        db.xadd(stream.key, {"x": 7}, last)
+        with pytest.raises(UsageError, match=rf"{last}.*has {left} ids left, and 2 rows") as caught:
+            stream.append(at("2024-01-01", "2024-01-01", "2024-01-02", unit="ms"), late=late)
+        assert not isinstance(caught.value, LateRowsError)
+        assert len(stream) == 1
+        rows = at("2024-01-01", "2024-01-02", unit="ms") if left else at("2024-01-02", unit="ms")
+        assert stream.append(rows).rows == 1 + left
 
 
 class TestClocks:
@@ -322,6 +367,96 @@ class TestSchema:
         assert stream.frame()["x"].dtype == wide
         assert list(stream.frame()["x"]) == [*pd.Series(first).astype(wide), *pd.Series(second).astype(wide)]
 
+    @pytest.mark.parametrize(
+        ("first", "second", "wide"),
+        [
+            (times("s"), times("ms"), "datetime64[ms]"),
+            (times("s"), times("us"), "datetime64[us]"),
+            (times("ms", "Europe/Berlin"), times("us", "UTC"), "datetime64[us, Europe/Berlin]"),
+            (arrow(times("s"), "timestamp[s]"), times("ms"), "timestamp[ms][pyarrow]"),
+            (decimals("1.10", 5, 2), decimals("123.456", 20, 6), "decimal128(20, 6)"),
+            (decimals("1.10", 38, 2), decimals("0.001", 5, 3), "decimal256(39, 3)"),
+            (objects(Decimal("1.10")), objects(Decimal("123.456")), "object"),
+            (objects(Decimal("1.10")), objects(Decimal("123456789.1")), "object"),
+            (arrow([1], pa.int8()), np.array([300]), "int64[pyarrow]"),
+        ],
+        ids=repr,
+    )
+    def test_widened_to_more_digits(self, stream: TimeSeriesStream, first: Any, second: Any, wide: str) -> None:
+        """`evolve=True` takes finer times and longer decimals, and keeps the kind of dtype that the column has."""
+        stream.append(at("2024-01-01", x=first))
+        stream.append(at("2024-01-02", x=second), evolve=True)
+        found = stream.frame()["x"]
+        assert str(found.dtype).startswith(wide)
+        assert found.tolist() == [*pd.Series(first), *pd.Series(second)]
+
+    def test_decimals_among_objects_have_room(self, stream: TimeSeriesStream) -> None:
+        """Decimals that are objects may grow, up to 38 digits, without a change of the record."""
+        stream.append(at("2024-01-01", x=objects(Decimal("1.10"))))
+        stream.append(at("2024-01-02", x=objects(Decimal("12345678901234567890.5"))))
+        assert stream.frame()["x"].tolist() == [Decimal("1.10"), Decimal("12345678901234567890.5")]
+
+    def test_never_widened_to_nanoseconds(self, stream: TimeSeriesStream) -> None:
+        """A column of coarser times is not widened to nanoseconds, which end in 2262: what is stored may lie behind."""
+        stream.append(at("2024-01-01", x=np.array(["2500-01-01"], "M8[s]")))
+        with pytest.raises(SchemaError, match="'x'"):
+            stream.append(at("2024-01-02", x=np.array([1], "M8[ns]")), evolve=True)
+        stream.append(at("2024-01-02", x=np.array([1_000], "M8[ns]")), evolve=True)  # a whole microsecond
+        assert stream.frame()["x"].dtype == "datetime64[us]"
+
+    @pytest.mark.parametrize(
+        "column",
+        [
+            pd.array(["a"], dtype="str"),
+            times("us"),
+            pd.Categorical(["a"]),
+            pd.Categorical(["a"], ordered=True),
+            pd.array([1], dtype="Int64"),
+            objects(b"x"),
+            objects([1, 2]),
+            arrow([{"a": 1}], pa.struct([("a", pa.int64())])),
+        ],
+        ids=lambda column: str(getattr(column, "dtype", column)),
+    )
+    @pytest.mark.parametrize(
+        "nulls",
+        [np.array([np.nan]), pd.Categorical([None]), pd.array([None], dtype="str"), objects(None), times(None)],
+        ids=lambda nulls: str(getattr(nulls, "dtype", nulls)),
+    )
+    def test_nothing_but_nulls(self, stream: TimeSeriesStream, column: Any, nulls: Any) -> None:
+        """A column of nothing but nulls, of whichever dtype, fits any column that may be null."""
+        stream.append(at("2024-01-01", x=column))
+        stream.append(at("2024-01-02", x=nulls))
+        assert stream.frame()["x"].isna().tolist() == [False, True]
+        assert stream.frame()["x"].dtype == at("2024-01-01", x=column)["x"].dtype
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (pd.Index(["a"], name="field"), pd.Index(["a", "b"], name="field")),
+            (pd.Index(["a"], name="field"), pd.Index(["b"])),
+            (pd.Index([1], name="field", dtype="int8"), pd.Index([2], dtype="int8", name="field")),
+            (pd.Index([1], name="field"), pd.Index(["b"])),
+            (pd.MultiIndex.from_tuples([("a", 1)], names=["x", "y"]), pd.MultiIndex.from_tuples([("b", 2)])),
+            (pd.date_range("2024", periods=1, name="day"), pd.date_range("2024", periods=2)),
+            (
+                pd.CategoricalIndex(["a"], categories=["b", "a"], ordered=True, name="field"),
+                pd.CategoricalIndex(["b"], categories=["b", "a"], ordered=True),
+            ),
+        ],
+        ids=repr,
+    )
+    def test_labels_keep_their_names(self, stream: TimeSeriesStream, first: pd.Index, second: pd.Index) -> None:
+        """A new column leaves the columns their names and, where the new frame has the same, their dtype."""
+        for hour, labels in enumerate((first, second)):
+            index = pd.DatetimeIndex([pd.Timestamp(2024, 1, 1, hour)]).as_unit("us")
+            stream.append(pd.DataFrame(1.0, index=index, columns=labels), evolve=True)
+        found = stream.frame().columns
+        assert found.names == first.names
+        assert found.tolist() == list(dict.fromkeys([*first, *second]))
+        if first.dtype == second.dtype:
+            assert found.dtype == first.dtype
+
     @pytest.mark.parametrize(("first", "second"), [(2**53 + 1, 1.5), (1.5, 2**53 + 1)])
     def test_never_widened_to_a_float_that_rounds(self, stream: TimeSeriesStream, first: Any, second: Any) -> None:
         """A record is never widened to a float that would round what is stored."""
@@ -373,6 +508,17 @@ class TestSchema:
         assert stream.frame().index.unit == "ms"
         assert stream.frame().index[-1] == fine.index[0]
 
+    def test_a_time_that_nanoseconds_do_not_reach(self, stream: TimeSeriesStream) -> None:
+        """The cure for a time that the record's unit does not reach works."""
+        stream.append(at("2024-01-01", unit="ns"))
+        frame = at("2024-01-02", "2500-01-01", unit="us")
+        for evolve in (False, True):
+            with pytest.raises(SchemaError, match=r"'ns'.*row 1.*frame\[frame\.index < '2262-04-11'\]") as caught:
+                stream.append(frame, evolve=evolve)
+            assert "evolve" not in str(caught.value)
+            assert "floor" not in str(caught.value)
+        assert stream.append(frame[frame.index < "2262-04-11"]).rows == 1
+
     def test_the_cure_for_a_finer_index_works(self, stream: TimeSeriesStream) -> None:
         """Rounding the index as the error says makes it fit."""
         stream.append(at("2024-01-01", unit="s"))
@@ -413,6 +559,31 @@ class TestOtherData:
         with pytest.raises(UsageError, match="no such column"):
             stream.append(pd.DataFrame({"x": [1]}), time="when")
 
+    @pytest.mark.parametrize(
+        ("values", "dtype"),
+        [
+            (["2024-01-01", "2024-01-02"], "str"),
+            (["2024-01-01", "2024-01-02"], "category"),
+            (pd.to_datetime(["2024-01-01", "2024-01-02"]).date, object),
+            ([1704067200, 1704153600], "int64"),
+            (pd.to_datetime(["2024-01-01", "2024-01-02"]), pd.ArrowDtype(pa.timestamp("us"))),
+        ],
+        ids=repr,
+    )
+    def test_a_named_column_of_no_times(self, stream: TimeSeriesStream, values: Any, dtype: Any) -> None:
+        """Where the column that `time` names holds no times, the error names it, and its cure works."""
+        frame = pd.DataFrame({"when": pd.Series(values, dtype=dtype), "x": [1, 2]})
+        with pytest.raises(UsageError, match=r"'when' has to hold times.*found") as caught:
+            stream.append(frame, time="when")
+        exec(re.search(r"`(.*)`", str(caught.value))[1], {"pd": pd, "frame": frame})
+        stream.append(frame, time="when")
+        assert stream.frame().index.tolist() == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")]
+
+    def test_a_named_column_that_is_there_twice(self, stream: TimeSeriesStream) -> None:
+        """Two columns of the name that `time` has are an error."""
+        with pytest.raises(UsageError, match="more than one"):
+            stream.append(pd.DataFrame([[1, 2]], columns=["when", "when"]), time="when")
+
     def test_record_batches(self, stream: TimeSeriesStream) -> None:
         """A RecordBatchReader is written batch by batch, and cannot be a named load."""
         table = pa.table({"t": pa.array(range(1, 11), pa.timestamp("s")), "x": list(range(10))})
@@ -422,11 +593,102 @@ class TestOtherData:
         with pytest.raises(UsageError, match="RecordBatchReader"):
             stream.append(pa.RecordBatchReader.from_batches(table.schema, table.to_batches()), load="a")
 
+    def test_a_later_batch_does_not_fit(self, stream: TimeSeriesStream) -> None:
+        """A reader that stops says how many rows are stored, which of its rows is wrong, and how to go on."""
+        table = pa.table({"t": pa.array([*range(1, 9), 5, 10], pa.timestamp("s")), "x": list(range(10))})
+        reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=3))
+        found = r"after 6 rows: .*row 2.* is row 8 of the reader.*slice\(6\)"
+        with pytest.raises(walrus_ts.AppendError, match=found) as caught:
+            stream.append(reader)
+        error = caught.value
+        assert (error.appended, error.load, error.row) == (6, None, 8)
+        assert isinstance(error.__cause__, UsageError)
+        with pytest.raises(UsageError, match="row 2"):
+            stream.append(table.slice(6))
+
+    def test_a_reader_that_stopped_goes_on(self, stream: TimeSeriesStream, db: Database) -> None:
+        """What its error says stores the rest, also where late rows were left out."""
+        stream.append(at("2024-01-01 00:00:03", unit="s"))
+        table = pa.table({"t": pa.array(seconds(30_000).index), "x": range(30_000)})
+        batches = table.to_batches(max_chunksize=12_000)
+        told: list[tuple[int, int]] = []
+
+        def full(done: int, rows: int) -> None:
+            told.append((done, rows))
+            if done > 20_000:
+                raise RuntimeError("enough")
+
+        with pytest.raises(walrus_ts.AppendError, match=r"after 21997 rows: enough.*slice\(22000\)") as caught:
+            stream.append(pa.RecordBatchReader.from_batches(table.schema, batches), late="skip", progress=full)
+        assert len(stream) == 1 + caught.value.appended
+        assert told[-2:] == [(16_997, 16_997), (21_997, 21_997)]
+        stream.append(table.slice(22_000))
+        assert stream.frame()["x"].tolist() == [0, *range(3, 30_000)]
+
+    def test_a_reader_whose_answer_was_lost(
+        self, db: Database, key: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where a chunk's answer is lost for good, the error says that its rows may be stored, too."""
+        monkeypatch.setattr(load, "_PATIENCE_SECONDS", 0.2)
+        table = pa.table({"t": pa.array(seconds(30_000).index), "x": range(30_000)})
+        reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=15_000))
+        with Relay(db, tmp_path) as relay, walrus_ts.connect(relay.url) as through:
+            stream = through.time_series("research", [key()])[key()]
+
+            def mute(done: int, rows: int) -> None:
+                if done == 20_000:
+                    relay.state = "mute"
+
+            with pytest.raises(walrus_ts.AppendError, match="The 5000 rows behind may be stored, too") as caught:
+                stream.append(reader, progress=mute)
+            assert caught.value.appended == 20_000
+            assert db.xlen(key()) == 25_000
+
     def test_polars(self, stream: TimeSeriesStream) -> None:
         """A polars frame is stored, and comes back as one."""
         frame = pl.DataFrame({"t": pd.to_datetime(["2024-01-01", "2024-01-02"]), "x": [1, None], "s": ["a\r\n", ""]})
         stream.append(frame)
         assert stream.scan().to_polars().equals(frame)
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            pl.Series(["b", None, "a"], dtype=pl.Categorical),
+            pl.Series([["b", "a"], None, []], dtype=pl.List(pl.Categorical)),
+            pl.Series([{"x": "b"}, None, {"x": None}], dtype=pl.Struct({"x": pl.Categorical})),
+        ],
+        ids=lambda values: str(values.dtype),
+    )
+    def test_polars_categories(self, stream: TimeSeriesStream, values: pl.Series) -> None:
+        """polars' categoricals come back, also within lists and structs."""
+        times = [pd.Timestamp(2024, 1, day).to_pydatetime() for day in (1, 2, 3)]
+        data = pl.DataFrame({"when": times, "x": values})
+        stream.append(data)
+        assert stream.scan().to_polars().equals(data)
+        assert stream.scan().to_polars().schema == data.schema
+
+    def test_polars_enum(self, stream: TimeSeriesStream) -> None:
+        """An Enum of polars keeps its values."""
+        times = [pd.Timestamp(2024, 1, day).to_pydatetime() for day in (1, 2)]
+        stream.append(pl.DataFrame({"when": times, "x": pl.Series(["a", None], dtype=pl.Enum(["b", "a"]))}))
+        assert stream.scan().to_polars()["x"].to_list() == ["a", None]
+
+    def test_polars_types_that_arrow_has_not(self, stream: TimeSeriesStream, db: Database) -> None:
+        """A type that only polars has is an error that names the column."""
+        data = pl.DataFrame({"when": [pd.Timestamp("2024").to_pydatetime()], "x": pl.Series([1], dtype=pl.Int128)})
+        with pytest.raises(UsageError, match="column 'x' is of a type, Int128") as caught:
+            stream.append(data)
+        assert caught.value.column == "x"
+        assert not db.exists(stream.key)
+
+    def test_two_columns_of_one_name(self, stream: TimeSeriesStream, db: Database) -> None:
+        """Two Arrow columns of one name are an error with a cure that works."""
+        times = pa.array(pd.DatetimeIndex(["2024-01-01"]))
+        table = pa.Table.from_arrays([times, pa.array([1]), pa.array([2])], names=["when", "x", "x"])
+        with pytest.raises(UsageError, match=r"'x' stands there twice.*rename_columns"):
+            stream.append(table)
+        assert not db.exists(stream.key)
+        stream.append(table.rename_columns(["when", "x", "y"]))
 
     def test_by(self, db: Database, key: Callable[..., str]) -> None:
         """`by` sends each row to the stream that a column names, and drops the column."""
@@ -446,6 +708,15 @@ class TestOtherData:
             series.append({key("a"): at("2024-01-02"), key("b"): at("2023-01-01")})
         assert list(caught.value.done) == [key("a")]
 
+    def test_errors_of_redis_py(self, db: Database, key: Callable[..., str]) -> None:
+        """An error of redis-py's own tells which streams are done, too."""
+        series = db.time_series("research", [key("a"), key("b")])
+        db.set(key("b"), "no stream")
+        with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE") as caught:
+            series.append({key("a"): at("2024-01-02"), key("b"): at("2024-01-01")})
+        assert caught.value.done[key("a")].rows == 1  # type: ignore[attr-defined]
+        assert caught.value.__notes__ == [f"Of the group's streams, done are: '{key('a')}'."]
+
 
 class TestTrimming:
     def test_maxlen(self, stream: TimeSeriesStream) -> None:
@@ -453,10 +724,48 @@ class TestTrimming:
         stream.append(seconds(12_000), maxlen=7)
         assert stream.frame()["x"].tolist() == list(range(11_993, 12_000))
 
+    @pytest.mark.parametrize("maxlen", [3, np.int64(3), np.uint8(3)])
+    def test_whole_numbers_of_numpy(self, stream: TimeSeriesStream, maxlen: Any) -> None:
+        """Numbers of rows may be numpy's."""
+        stream.append(seconds(10), maxlen=maxlen)
+        found = stream.frame(), stream.head(maxlen), stream.tail(maxlen), stream.frame(limit=maxlen)
+        assert [len(frame) for frame in found] == [3] * 4
+
+    @pytest.mark.parametrize("number", ["3", 2.5, 3.0, True, -1, np.float64(3), [3]])
+    def test_no_whole_numbers(self, stream: TimeSeriesStream, number: Any) -> None:
+        """What is no whole number is refused, wherever a number of rows is taken."""
+        stream.append(seconds(10))
+        for refuse in (
+            lambda: stream.append(seconds(1, "2025-01-01"), maxlen=number),
+            lambda: stream.head(number),
+            lambda: stream.tail(number),
+            lambda: stream.frame(limit=number),
+            lambda: stream.scan("2024", limit=number),
+        ):
+            with pytest.raises(UsageError, match="whole number"):
+                refuse()
+        assert len(stream) == 10
+
     def test_minid(self, stream: TimeSeriesStream) -> None:
         """`minid` removes older rows; it takes what bounds take."""
         stream.append(seconds(10), minid="2024-01-01 00:00:04")
         assert stream.frame()["x"].tolist() == list(range(4, 10))
+
+    def test_minid_of_the_unit_that_is_left(self, stream: TimeSeriesStream) -> None:
+        """A time as `minid` is exact in the unit that the append gives the stream."""
+        first = at("2024-01-01 00:00:00.000001", "2024-01-01 00:00:00.000002", "2024-01-01 00:00:00.000003")
+        stream.append(first, minid=first.index[1])
+        assert stream.frame()["x"].tolist() == [1, 2]
+        finer = at("2024-01-02 00:00:00.000000001", "2024-01-02 00:00:00.000000002", unit="ns")
+        stream.append(finer, minid=finer.index[1], evolve=True)
+        assert stream.frame()["x"].tolist() == [1]
+
+    @pytest.mark.parametrize("minid", ["-", "+", "no date", 5, "1950"])
+    def test_minid_that_is_none(self, stream: TimeSeriesStream, minid: Any) -> None:
+        """`minid` is a time or an id; what is neither is refused before anything is written."""
+        with pytest.raises(UsageError):
+            stream.append(seconds(3), minid=minid)
+        assert len(stream) == 0
 
     def test_progress(self, stream: TimeSeriesStream) -> None:
         """A callable is told of the rows that are stored, chunk by chunk."""
@@ -634,6 +943,24 @@ class TestLoads:
                 stream.append(other, load="a", evolve=True)
         assert stream.length() == 10
 
+    def test_in_another_unit(self, stream: TimeSeriesStream) -> None:
+        """The same times in another unit are the same frame."""
+        frame = seconds(10)
+        stream.append(frame, load="a")
+        for unit in ("s", "ms", "ns"):
+            assert stream.append(frame.set_axis(frame.index.as_unit(unit)), load="a").rows == 0
+        frame = at("2024-01-02 00:00:00.000250", "2024-01-03")
+        stream.append(frame, load="b")
+        assert stream.append(frame.set_axis(frame.index.as_unit("ns")), load="b").rows == 0
+        with pytest.raises(UsageError, match=r"another frame: first was '2024-01-02T00:00:00.000250' and is"):
+            stream.append(frame.set_axis(frame.index.floor("100us")), load="b")
+
+    def test_loads_of_several_units(self, stream: TimeSeriesStream) -> None:
+        """`loads` lists times of any units side by side."""
+        stream.append(at("2024-01-01", unit="s"), load="a")
+        stream.append(at("2024-01-02", unit="ns"), load="b")
+        assert stream.loads()["first"].tolist() == pd.to_datetime(["2024-01-01", "2024-01-02"], utc=True).tolist()
+
     def test_after_the_stream_was_deleted(self, stream: TimeSeriesStream, db: Database) -> None:
         """A load made again after another program deleted its stream writes all of it."""
         stream.append(seconds(10), load="a")
@@ -672,6 +999,25 @@ class TestLoads:
         db.delete(stream.key)
         assert stream.append(seconds(10), load="a").rows == 10
 
+    @pytest.mark.parametrize("record", ["junk", "[]", "{}", "1", "\xff", None, "rows", "begun"])
+    def test_broken_records(self, stream: TimeSeriesStream, db: Database, record: str | None) -> None:
+        """What is no record of a load is an error that names its key, and nothing is written."""
+        stream.append(seconds(3), load="a")
+        name = Records(stream.key.encode()).loads
+        whole = json.loads(db.hget(name, "a"))
+        db.hset(name, "a", json.dumps(whole | {record: "x"}) if record in whole else record or "null")
+        for what in (stream.loads, lambda: stream.append(seconds(3), load="a")):
+            with pytest.raises(DataError, match=r"loads.*no record of a load") as caught:
+                what()
+            assert caught.value.key == name
+        assert len(stream) == 3
+
+    def test_a_name_that_is_no_text(self, stream: TimeSeriesStream, db: Database) -> None:
+        """A load's name is valid Unicode; one that is not is refused."""
+        with pytest.raises(UsageError, match="valid Unicode"):
+            stream.append(seconds(3), load="\udcff.csv")
+        assert not db.exists(stream.key)
+
     def test_skipped_rows(self, stream: TimeSeriesStream) -> None:
         """A load remembers how many late rows were left out."""
         stream.append(at("2024-01-01 00:00:04"))
@@ -700,6 +1046,32 @@ class TestLoads:
         stream.append(frame, load=caught.value.load)
         assert_frame_equal(stream.frame(), frame, check_freq=False)
         assert list(db.scan_iter("walrus_ts:load:*")) == []
+
+    def test_dropped_after_it_stopped(self, db: Database, key: Callable[..., str]) -> None:
+        """`drop` deletes what there is of a load without a name, too; going on with it then stores all of the frame."""
+        stream = db.time_series("research", [key("a[b]*")])[key("a[b]*")]
+        other = Records(key("a[b]*").encode()).load(b"b:1:" + 32 * b"0")  # as of a stream whose name goes on
+        with pytest.raises(walrus_ts.AppendError, match=r"after 5000 of 20000 rows: enough") as caught:
+            stream.append(seconds(20_000), progress=stop)
+        assert list(db.scan_iter("walrus_ts:load:*"))
+        db.set(other, "mine")
+        stream.drop()
+        assert list(db.scan_iter("walrus_ts:load:*")) == [other]
+        assert stream.append(seconds(20_000), load=caught.value.load).rows == 20_000
+        assert stream.append(seconds(20_000), load=caught.value.load).rows == 0
+
+    @pytest.mark.parametrize("load", [None, "a"])
+    def test_dropped_meanwhile(self, stream: TimeSeriesStream, load: str | None) -> None:
+        """A stream that is dropped while it is appended to is an error: its first rows are gone."""
+        with pytest.raises(walrus_ts.AppendError, match="deleted while it was appended to") as caught:
+            stream.append(seconds(20_000), load=load, progress=lambda done, rows: done == 5_000 and stream.drop())
+        assert caught.value.appended == 0
+        assert stream.frame().empty
+
+
+def stop(done: int, rows: int) -> None:
+    """Stop an append, by an error that has nothing to do with it."""
+    raise RuntimeError("enough")
 
 
 def test_an_error_of_nobodys(stream: TimeSeriesStream, db: Database) -> None:
@@ -764,3 +1136,10 @@ class TestStaleRecords:
         assert stream.drop()
         assert not stream.drop()
         assert list(db.scan_iter(f"*{stream.key}*")) == []
+
+    def test_drop_of_another_type(self, stream: TimeSeriesStream, db: Database) -> None:
+        """`drop` leaves alone what is no stream; the cure that the error names works."""
+        db.set(stream.key, "mine")
+        with pytest.raises(UsageError, match=rf"no stream but a string. `stream.database.delete\('{stream.key}'\)`"):
+            stream.drop()
+        assert db.get(stream.key) == b"mine"

@@ -1,19 +1,23 @@
 """A few rows go and come another way than many: at one round trip, and without Arrow. Nobody can tell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+import redis
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from walrus_ts import Database, DataError, LateRowsError, SchemaError, TimeSeriesStream, connect
+from tests.relay import Relay
+from walrus_ts import AppendError, Database, DataError, LateRowsError, SchemaError, TimeSeriesStream, connect
 from walrus_ts.testing import frames
+from walrus_ts.transfer import few
 
 NAN = float("nan")
 
@@ -37,6 +41,21 @@ def test_piece_by_piece(db: Database) -> None:
     @given(frames(max_columns=5, max_rows=12), st.integers(1, 4))
     def check(frame: pd.DataFrame, size: int) -> None:
         same_in_pieces(db, frame, size)
+
+    check()
+
+
+FLOATS = (1.0, 100.0, -0.0, 1e-7, 1e-4, 9.999999999999999e-05, 1e9, 1e10, 1e15, 1e16, 1.5e300, 5e-324, float("inf"))
+
+
+def test_floats_piece_by_piece(db: Database) -> None:
+    """The text of every float is the same, too."""
+
+    @settings(derandomize=True, deadline=None, max_examples=100, database=None)
+    @given(st.lists(st.floats() | st.sampled_from(FLOATS) | st.decimals(-999, 999, places=2).map(float), min_size=3))
+    @example([0.5, *FLOATS])
+    def check(floats: list[float]) -> None:
+        same_in_pieces(db, seconds(len(floats), x=np.array(floats)), 1)
 
     check()
 
@@ -149,6 +168,63 @@ class TestAppend:
             stream.append(pd.DataFrame({1: [0.5]}, index=index[at : at + 1]))
         with pytest.raises(SchemaError, match=r"no column 1\.0"):
             stream.append(pd.DataFrame({1.0: [0.5]}, index=index[3:]))
+
+
+@pytest.fixture
+def relay(db: Database, tmp_path: Path) -> Iterator[Relay]:
+    """Stand between a client and the server."""
+    with Relay(db, tmp_path) as relay:
+        yield relay
+
+
+class TestLost:
+    @pytest.fixture
+    def stream(self, relay: Relay, key: Callable[..., str]) -> Iterator[TimeSeriesStream]:
+        """Have a stream, reached through the relay, to which a few rows are appended at one round trip."""
+        with connect(relay.url) as through:
+            stream = through.time_series("research", [key()])[key()]
+            appended_one_by_one(stream, seconds(3))
+            yield stream
+
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Give up soon."""
+        monkeypatch.setattr(few, "_PATIENCE_SECONDS", 0.2)
+
+    def test_the_answer(self, stream: TimeSeriesStream, relay: Relay) -> None:
+        """Where the answer is lost and the rows are stored, going on by the error writes nothing twice."""
+        frame = seconds(4, "2024-01-02")
+        relay.state = "mute"
+        with pytest.raises(AppendError, match=r"append\(frame, load='few:1704153600000-0'\)") as caught:
+            stream.append(frame)
+        assert caught.value.appended == 0
+        relay.state = "open"
+        assert len(stream) == 7
+        assert stream.append(frame, load=caught.value.load).rows == 0
+        assert len(stream) == 7
+
+    def test_the_request(self, stream: TimeSeriesStream, relay: Relay, db: Database) -> None:
+        """Where the rows are not stored, going on stores them; another row under their id does not stand for them."""
+        frame = seconds(4, "2024-01-02")
+        db.xadd(stream.key, {"x": 0, "y": "not ours"}, "1704153600000-0")
+        assert stream.append(frame, load="few:1704153600000-0").rows == 4
+        assert stream.append(frame, load="few:1704153600000-1").rows == 0
+        assert stream.append(seconds(1, "2024-01-03"), load="few:1704240000000-0").rows == 1
+        assert len(stream) == 9
+
+    def test_nothing_was_sent(self, stream: TimeSeriesStream, relay: Relay) -> None:
+        """Where there is no connection to begin with, redis-py's own error says so."""
+        relay.shut()
+        with pytest.raises(redis.exceptions.ConnectionError):
+            stream.append(seconds(1, "2024-01-02"))
+
+
+@pytest.mark.parametrize("columns", [few.MOST_COLUMNS, 5_000])
+def test_many_columns(stream: TimeSeriesStream, columns: int) -> None:
+    """A row may have more columns than a script of the server's can pass on."""
+    frame = pd.DataFrame(1.5, index=seconds(3).index, columns=[f"c{n}" for n in range(columns)])
+    appended_one_by_one(stream, frame)
+    assert len(stream) == 3
 
 
 class TestRead:

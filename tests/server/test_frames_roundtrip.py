@@ -1,10 +1,13 @@
 """What comes back is what went in: every dtype, every label, every index."""
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import dateutil.tz
 import numpy as np
@@ -12,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
-from pandas.testing import assert_frame_equal
+from pandas.testing import assert_frame_equal, assert_index_equal
 
 from walrus_ts import Database, UsageError
 from walrus_ts.testing import COLUMNS, UNITS, frames
@@ -20,6 +23,7 @@ from walrus_ts.timeseries import TimeSeriesStream
 
 THREE = pd.DatetimeIndex(["2024-01-01 09:30:00.000001", "2024-01-01 09:30:00.000001", "2024-01-02"])
 NAN = float("nan")
+BERLIN = ZoneInfo("Europe/Berlin")
 SURPRISING = ["a\r\nb", "", "*2\r\n$1\r\nx", "\x00", "😀", "é", " "]
 
 
@@ -131,16 +135,25 @@ class TestColumns:
             (dt.date(1, 1, 1), None, dt.date(9999, 12, 31)),
             (dt.time(0), None, dt.time(23, 59, 59, 999_999)),
             (Decimal("1.10"), None, Decimal("-2.25")),
+            (0.1, None, float("-inf")),
+            (0.1, NAN, -0.0),
+            (dt.datetime(1, 1, 1, microsecond=1), None, dt.datetime(2024, 1, 1)),
+            (dt.datetime(2024, 1, 1, tzinfo=dt.UTC), None, dt.datetime(2024, 7, 1, tzinfo=dt.UTC)),
+            (dt.datetime(2023, 10, 29, 2, 30, tzinfo=BERLIN), dt.datetime(2023, 10, 29, 2, 30, tzinfo=BERLIN, fold=1)),
+            (dt.datetime(2024, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=5.5))), None),
+            (dt.timedelta(1, 2, 3), None, dt.timedelta(-1)),
         ],
-        ids=["bytes", "bool", "int", "date", "time", "Decimal"],
+        ids=lambda values: f"{type(values[0]).__name__}-{getattr(values[0], 'tzinfo', None)}-{values[1]}",
     )
     def test_objects(self, stream: TimeSeriesStream, values: Any) -> None:
         """Python objects of one kind come back as they were."""
         comes_back(stream, objects(*values))
+        assert list(map(repr, stream.frame()["x"])) == list(map(repr, values))
 
     @pytest.mark.parametrize(
         "values",
         [
+            pd.Categorical(["b", None, "a"], categories=pd.Index(["b", "a"], dtype=object)),
             pd.Categorical(["b", None, "a"], categories=["b", "unused", "a"], ordered=True),
             pd.Categorical(["b", None, ""]),
             pd.Categorical(np.array(["x", "y", None], object)),
@@ -237,6 +250,9 @@ class TestColumns:
             (pa.decimal128(38, 2), [Decimal("1.10"), None, Decimal(10) ** 35]),
             (pa.decimal256(76, 5), [Decimal("-1.10000"), None, Decimal(10) ** 70]),
             (pa.dictionary(pa.int8(), pa.string()), ["x", None, "x"]),
+            (pa.date64(), [dt.date(1, 1, 1), None, dt.date(9999, 12, 31)]),
+            (pa.decimal128(10, -2), [Decimal("1.2E+3"), None, Decimal("-1E+2")]),
+            (pa.list_(pa.dictionary(pa.int32(), pa.string())), [["x", None], None, []]),
             (pa.null(), [None, None, None]),
         ],
         ids=lambda value: str(value) if isinstance(value, pa.DataType) else "",
@@ -244,6 +260,18 @@ class TestColumns:
     def test_arrow(self, stream: TimeSeriesStream, type_: pa.DataType, values: list[Any]) -> None:
         """Arrow-backed columns keep their Arrow type, and tell nan from null."""
         comes_back(stream, one(pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.array(values, type_)]))))
+
+    @pytest.mark.skipif(not hasattr(pa, "decimal32"), reason="pyarrow before 19")
+    def test_small_decimals(self, stream: TimeSeriesStream) -> None:
+        """So do Arrow's small decimals."""
+        frame = one(pd.array([Decimal("1.10"), None, Decimal("-0.01")], dtype=pd.ArrowDtype(pa.decimal32(5, 2))))
+        frame["y"] = frame["x"].astype(pd.ArrowDtype(pa.decimal64(10, 2)))
+        comes_back(stream, frame)
+
+    def test_categories_in_views(self, stream: TimeSeriesStream) -> None:
+        """Categories may be one of Arrow's views, for which it has few kernels."""
+        categories = pa.array(["x", None, "x"]).dictionary_encode().cast(pa.dictionary(pa.int32(), pa.string_view()))
+        comes_back(stream, one(pd.arrays.ArrowExtensionArray(pa.chunked_array([categories]))))
 
     def test_rows_with_nothing_in_them(self, stream: TimeSeriesStream) -> None:
         """A row of nulls alone stays a row."""
@@ -295,12 +323,61 @@ class TestLabels:
             pd.MultiIndex.from_tuples([("a", NAN), ("b", 2)]),
             pd.MultiIndex.from_arrays([["a", "b"]], names=["x"]),
             pd.CategoricalIndex(["a", "b"]),
+            pd.CategoricalIndex(["b", "a"], categories=["unused", "b", "a"], ordered=True, name="grade"),
+            pd.CategoricalIndex([1, 3], categories=[3, 2, 1]),
+            pd.MultiIndex.from_product([["b"], [2, 1]]),
+            pd.MultiIndex.from_product([["b", "a"], [2, 1]])[:2],
+            pd.MultiIndex.from_arrays([pd.Categorical(["b", "a"], categories=["b", "a", "z"], ordered=True), [2, 1]]),
+            pd.date_range("2024-01-01", periods=2, name="day"),
+            pd.date_range("2024-01-01", periods=2, unit="ns"),
+            pd.date_range("2024-03-30 12:00", periods=2, tz="Europe/Berlin"),
+            pd.MultiIndex.from_product([pd.DatetimeIndex(["2024-01-01"], tz="+05:30"), ["b", "a"]]),
+            pd.Index([dt.date(2024, 1, 1), dt.date(2024, 1, 2)], dtype=object),
+            pd.Index([dt.datetime(2024, 1, 1), "a"], dtype=object),
+            pd.Index([np.float64(1.5), "a"], dtype=object),
         ],
         ids=repr,
     )
     def test_labels(self, stream: TimeSeriesStream, labels: pd.Index) -> None:
-        """Columns keep their labels, whatever these are."""
-        comes_back(stream, pd.DataFrame(np.ones((3, 2)), index=THREE, columns=labels))
+        """Columns keep their labels, whatever these are, and are found by them."""
+        frame = pd.DataFrame(np.ones((3, 2)), index=THREE, columns=labels)
+        comes_back(stream, frame)
+        found = stream.frame().columns
+        if isinstance(labels, pd.MultiIndex):
+            for level, expected in zip(found.levels, labels.levels, strict=True):
+                assert_index_equal(level, expected, check_freq=False)
+        if isinstance(labels, pd.CategoricalIndex):
+            assert found.dtype == labels.dtype
+        assert stream.frame(columns=labels.tolist()[1:]).shape == (3, 1)
+        stream.append(frame.set_axis(THREE + pd.Timedelta(days=1)))  # the columns are those on record
+
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            pd.DatetimeIndex(["2024-01-01 00:00:00.000000001"]),
+            pd.DatetimeIndex([None]),
+            pd.period_range("2024", periods=1, freq="D"),
+            pd.to_timedelta([1]),
+        ],
+        ids=repr,
+    )
+    def test_labels_that_would_not_come_back(self, stream: TimeSeriesStream, labels: pd.Index, db: Database) -> None:
+        """Other labels are an error that says how to rename them; nothing is written."""
+        with pytest.raises(UsageError, match=r"a column label is.*frame\.columns"):
+            stream.append(pd.DataFrame([[1.0]], index=THREE[:1], columns=labels))
+        assert not db.exists(stream.key)
+
+    def test_labels_as_numpy_has_them(self, stream: TimeSeriesStream) -> None:
+        """A number that is a label is found as numpy's, too, as `frame.columns[0]` is one."""
+        stream.append(pd.DataFrame(np.ones((3, 2)), index=THREE, columns=[7, 1.5]))
+        assert stream.frame(columns=[np.float64(7), np.float64(1.5)]).columns.tolist() == [7, 1.5]
+
+    def test_a_pivoted_frame(self, stream: TimeSeriesStream) -> None:
+        """The columns of a pivot, times, come back and can be chosen."""
+        long = pd.DataFrame({"when": THREE, "until": pd.DatetimeIndex(["2025", "2026", "2025"]), "x": [1.0, 2.0, 3.0]})
+        frame = long.pivot(index="when", columns="until", values="x")
+        comes_back(stream, frame)
+        assert stream.loc[:, pd.Timestamp("2026")].tolist()[0] == 2.0
 
     def test_labels_that_no_field_can_have_do_not_meet(self, stream: TimeSeriesStream) -> None:
         """Labels with one text have fields of their own."""
@@ -418,6 +495,15 @@ class TestRefused:
             (pd.Interval(0, 1), pd.Interval(1, 2)),
             (dt.date(2024, 1, 1), dt.datetime(2024, 1, 1)),
             (dt.datetime(2024, 1, 1), dt.date(2024, 1, 1)),
+            (dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=dt.UTC)),
+            (dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 1, tzinfo=BERLIN)),
+            (dt.datetime(2024, 1, 1, fold=1), dt.datetime(2024, 1, 1)),
+            (pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")),
+            (pd.Timedelta(1), pd.Timedelta(2)),
+            (dt.timedelta.max, dt.timedelta(1)),
+            (np.float64(1.5), np.float64(2.5)),
+            (["\ud800"], ["a"]),
+            ({"\ud800": 1}, {"\ud800": 2}),
             (dt.time(1, tzinfo=dt.UTC), dt.time(2)),
             ("a", b"a"),
             ("a", 1),
@@ -464,6 +550,53 @@ class TestRefused:
         """Dtypes that have no text are refused; the error names the column, and nothing is written."""
         with pytest.raises(UsageError, match="'x'") as caught:
             stream.append(pd.DataFrame({"good": [1, 2, 3], "x": values}, index=THREE))
+        assert caught.value.column == "x"
+        assert not db.exists(stream.key)
+
+    @pytest.mark.parametrize(
+        ("values", "cure", "mend"),
+        [
+            ([pd.Timestamp("2024")], "pd.to_datetime(frame['x'])", pd.to_datetime),
+            (
+                [pd.Timestamp("2024", tz="UTC"), pd.Timestamp("2024", tz=BERLIN)],
+                "pd.to_datetime(frame['x'], utc=True)",
+                partial(pd.to_datetime, utc=True),
+            ),
+            ([pd.Timedelta(1), pd.Timedelta(2)], "pd.to_timedelta(frame['x'])", pd.to_timedelta),
+            ([np.float64(1.5)], "frame['x'].astype(float)", lambda column: column.astype(float)),
+        ],
+        ids=["times", "zones", "durations", "numbers"],
+    )
+    def test_cures_for_objects(self, stream: TimeSeriesStream, values: list[Any], cure: str, mend: Any) -> None:
+        """The error says what makes one type of objects that are no plain ones of Python's, and that works."""
+        frame = objects(*values)
+        with pytest.raises(UsageError, match=re.escape(f"(`{cure}`)")):
+            stream.append(frame)
+        frame["x"] = mend(frame["x"])
+        comes_back(stream, frame)
+
+    def test_categories_that_are_no_text(self, stream: TimeSeriesStream, db: Database) -> None:
+        """Categories of bytes that are no UTF-8 are refused, with a cure that works."""
+        frame = one(pd.Categorical([b"\xff", b"a", None]))
+        with pytest.raises(UsageError, match=r"category of bytes that are no text.*astype\(object\)"):
+            stream.append(frame)
+        assert not db.exists(stream.key)
+        frame["x"] = frame["x"].astype(object)
+        stream.append(frame)
+
+    @pytest.mark.parametrize(
+        ("values", "match"),
+        [
+            (pa.array([[b"x"], None, []]), "JSON has no bytes"),
+            (pa.array([[b"x"], None, []], pa.list_(pa.binary_view())), "JSON has no bytes"),
+            (pa.array([0, None, 1], pa.int64()).cast(pa.date64()), "whole days"),
+        ],
+        ids=lambda values: str(values.type) if isinstance(values, pa.Array) else "",
+    )
+    def test_arrow(self, stream: TimeSeriesStream, db: Database, values: pa.Array, match: str) -> None:
+        """Arrow columns that have no text are refused; the error names the column, and nothing is written."""
+        with pytest.raises(UsageError, match=f"'x'.*{match}") as caught:
+            stream.append(pa.table({"when": THREE, "x": values}))
         assert caught.value.column == "x"
         assert not db.exists(stream.key)
 

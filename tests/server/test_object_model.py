@@ -7,17 +7,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 import redis
 from redis.backoff import NoBackoff
+from redis.cache import CacheConfig
 from redis.connection import parse_url
 from redis.retry import Retry
 from redis.utils import str_if_bytes
 
 import walrus_ts
+from tests.benchmarks.servers import serving
 from tests.helpers import wait_until
 from walrus_ts import Database, Stream, UsageError, connect
 
@@ -135,18 +139,16 @@ def test_small_blocking_pool(db: Database, key: Callable[..., str]) -> None:
     small.disconnect()
 
 
-def test_client_side_caching_does_not_reach_streams(db: Database, key: Callable[..., str]) -> None:
+def test_client_side_caching_does_not_reach_streams() -> None:
     """A database that caches reads its streams afresh."""
-    redis_cache = pytest.importorskip("redis.cache")
-    pool = db.connection_pool
-    if "path" in pool.connection_kwargs:
-        pytest.skip("redis-py caches on TCP only")
-    with closing(connect(db.url, protocol=3, cache_config=redis_cache.CacheConfig())) as database:
-        stream = database.Stream(key())
+    # redis-py caches on TCP only, so this takes a server of its own.
+    with serving(None) as url, connect(url, protocol=3, cache_config=CacheConfig()) as database, connect(url) as other:
+        stream = database.Stream("a")
         stream.add({"a": 1}, id="5-1")
         assert len(stream) == len(stream.range()) == 1
-        db.xadd(key(), {"a": 2}, id="5-2")
+        other.xadd("a", {"a": 2}, id="5-2")
         assert len(stream) == len(stream.range()) == 2
+        assert database.connection_pool.cache is not None
 
 
 def test_user_and_password_reach_both_clients(server: Database, user: str, key: Callable[..., str]) -> None:
@@ -226,6 +228,16 @@ def test_embedded_url_leads_to_the_same_server(key: Callable[..., str]) -> None:
             assert single.url == first.url == second.url
 
 
+@pytest.mark.parametrize("given", ["embedded://?db=3", "embedded://"])
+def test_embedded_url_has_the_database(given: str) -> None:
+    """The URL of an embedded database leads to the same database of the server, by its number."""
+    with connect(given, db=3) as first, connect(first.url) as second, connect(first.url.replace("db=3", "")) as other:
+        first.set("a", "1")
+        assert second.get("a") == b"1"
+        assert second.url == first.url
+        assert other.get("a") is None
+
+
 def test_embedded_server_lives_as_long_as_someone_uses_it() -> None:
     """A stream, or a pipeline, keeps the embedded server of a database that nobody holds."""
     stream = connect("embedded://").Stream("a")
@@ -261,6 +273,30 @@ def test_url_from_the_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> 
         connect()
 
 
+@pytest.mark.parametrize("given", [Path("/data"), 5, b"redis://:p/w@h"])
+def test_url_is_text(given: Any) -> None:
+    """A URL of another type is an error that names the type."""
+    with pytest.raises(UsageError, match=f"a URL is a str.*found {type(given).__name__}"):
+        connect(given)
+
+
+def test_number_of_the_database() -> None:
+    """Behind host and port stands a number; redis-py would take another word for database 0."""
+    assert connect("redis://h:1/3").url == connect("redis://h:1/3/").url == "redis://h:1/3"
+    assert connect("redis://h:1").url == connect("redis://h:1/").url == "redis://h:1/0"
+    with pytest.raises(UsageError, match="number of a database"):
+        connect("redis://h:1/ticks")
+
+
+@pytest.mark.parametrize("url", ["redis://h:1", "rediss://h:1", "unix:///s", "embedded://"])
+def test_options_are_known(url: str) -> None:
+    """An option that redis-py does not know is an error at once, which names it."""
+    with pytest.raises(UsageError, match="'timeout'"):
+        connect(url, timeout=3)
+    with pytest.raises(UsageError, match="timeout"):
+        connect(f"{url}?timeout=3")
+
+
 @pytest.mark.parametrize("scheme", ["redis+cluster", "redis+sentinel"])
 def test_schemes_to_come(scheme: str) -> None:
     """Clusters and Sentinel are refused, with what to do meanwhile."""
@@ -278,6 +314,11 @@ def test_schemes_to_come(scheme: str) -> None:
         f"u:{SECRET}://h:6379",
         f"redis://:{quote(SECRET, safe='')}@h?db=one",
         f"redis+cluster://:{SECRET}@h",
+        f"redis://h:1/{SECRET}",
+        f"embedded://:{SECRET}@h:1/0",
+        f"embedded://{SECRET}",
+        f"embedded:///folder?{SECRET}",
+        f"embedded:///folder?password={SECRET}",
     ],
 )
 def test_no_error_shows_a_password(url: str) -> None:
@@ -432,8 +473,15 @@ def test_lost_read_is_not_repeated(url: str, db: Database, key: Callable[..., st
     group.database.close()
 
 
-@pytest.mark.parametrize("block", [-1, 1.5, True, "100"])
+@pytest.mark.parametrize("block", [-1, 1.5, True, "100", 2**63])
 def test_block_is_milliseconds(db: Database, key: Callable[..., str], block: object) -> None:
     """`block` is a whole number, 0 or greater."""
     with pytest.raises(UsageError, match="block is a whole number, 0 or greater"):
         db.Stream(key()).read(block=block)
+
+
+def test_longest_block(impatient: Database, key: Callable[..., str]) -> None:
+    """A `block` beyond what a socket waits, 292 years, is the server's to judge."""
+    stream = impatient.Stream(key())
+    stream.add({"a": 1}, id="5-1")
+    assert stream.read(block=2**60) == [(b"5-1", {b"a": b"1"})]

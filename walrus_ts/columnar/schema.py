@@ -10,8 +10,10 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -94,6 +96,19 @@ class Column:
     dtype: Any = None
     nullable: bool = True
 
+    def categories(self) -> dict[str, Any] | None:
+        """Return what `pandas_io` keeps of a categorical; None for another column."""
+        is_category = isinstance(self.dtype, list) and self.dtype[:1] == ["category"]
+        return self.dtype[1] if is_category else None
+
+    def known_values(self) -> pa.Array | None:
+        """Return the values that a categorical may have; None for another column."""
+        facts = self.categories()
+        if facts is None:
+            return None
+        texts = pa.array([value.encode() for value in facts["values"]], pa.binary())
+        return text.decode(texts, types.from_json(facts["type"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -120,7 +135,7 @@ class Origin:
         return cls(StreamId.parse(read["id"]), int(read["added"]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Schema:
     """What a stream holds, as a table.
 
@@ -167,6 +182,13 @@ class Schema:
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
         )
+
+    __repr__ = __str__  # what an interactive session shows
+
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import schema_html
+
+        return schema_html(self)
 
     def to_json(self) -> bytes:
         """Write the record."""
@@ -251,11 +273,15 @@ def fields_for(labels: Sequence[Label], taken: Iterable[bytes] = ()) -> list[byt
     UsageError
         A label is not valid Unicode, or stands there twice.
     """
-    for position, label in enumerate(labels):
-        if any(same_label(label, other) for other in labels[:position] if type(other) is type(label)):
+    seen = set()
+    for label in labels:
+        if _identity(label) in seen:
             raise UsageError(
-                f"the column label {label!r} stands there twice; rename one (`frame.columns = [...]`)", column=label
+                f"the column label {label!r} stands there twice; rename one (`frame.columns = [...]`, or of an Arrow "
+                "table `table.rename_columns([...])`)",
+                column=label,
             )
+        seen.add(_identity(label))
     fields = [_own_field(label) for label in labels]
     used = {*taken, *(name for name in fields if name is not None)}
     given: list[bytes] = []
@@ -267,7 +293,26 @@ def fields_for(labels: Sequence[Label], taken: Iterable[bytes] = ()) -> list[byt
 
 def same_label(one: Label, other: Label) -> bool:
     """Compare labels as pandas' columns do, but 1 and True and "1" apart."""
-    return type(one) is type(other) and bool(one == other or (_is_nan(one) and _is_nan(other)))
+    return _identity(one) == _identity(other)
+
+
+def _identity(label: Label) -> tuple[type, Label]:
+    """Give each label a key of its own: 1, True and "1" apart; one nan, and one moment, like another."""
+    label = _without_numpy(label)
+    if isinstance(label, tuple):
+        return tuple, tuple(map(_identity, label))
+    if isinstance(label, datetime):  # pandas.Timestamp is one
+        return datetime, _moment(label)
+    return type(label), repr(label) if _is_nan(label) else label
+
+
+def _without_numpy(label: Label) -> Label:
+    """Make Python's number of numpy's: what `frame.columns[0]` gives is that of `frame.columns.tolist()`."""
+    return label.item() if isinstance(label, (np.integer, np.floating, np.bool_)) else label
+
+
+def _moment(label: datetime) -> str:
+    return (label if label.tzinfo is None else label.astimezone(UTC)).isoformat()
 
 
 def _is_nan(label: Label) -> bool:
@@ -298,27 +343,36 @@ def label_to_json(label: Label) -> Any:
     Raises
     ------
     UsageError
-        It is neither text nor a number, nor a tuple of these.
+        It is neither text, a number, a date nor a time of whole microseconds, nor a tuple of these.
     """
+    label = _without_numpy(label)
     if label is None or isinstance(label, (str, bool, int)):
         return label
     if isinstance(label, float):
         return {"float": repr(label)}
     if isinstance(label, tuple):
         return {"tuple": [label_to_json(part) for part in label]}
+    if isinstance(label, datetime) and label == label and not getattr(label, "nanosecond", 0):  # noqa: PLR0124  NaT
+        return {"datetime": _moment(label)}
+    if isinstance(label, date) and not isinstance(label, datetime):
+        return {"date": label.isoformat()}
     raise UsageError(
-        f"a column label is text, a number or a tuple of these; found {label!r} of type {type(label).__name__}. Rename "
-        "it (`frame.columns = [...]`).",
+        "a column label is text, a number, a date, a time of whole microseconds or a tuple of these; found "
+        f"{label!r} of type {type(label).__name__}. Rename it (`frame.columns = [...]`).",
         column=label,
     )
 
 
 def label_from_json(label: Any) -> Label:
-    """Return the label that `label_to_json` described."""
+    """Return the label that `label_to_json` described; a `pandas.Timestamp` as a datetime, in UTC if it had a zone."""
     if not isinstance(label, dict):
         return label
     if "float" in label:
         return float(label["float"])
+    if "datetime" in label:
+        return datetime.fromisoformat(label["datetime"])
+    if "date" in label:
+        return date.fromisoformat(label["date"])
     return tuple(label_from_json(part) for part in label["tuple"])
 
 
@@ -400,16 +454,22 @@ def fit(
     ):
         # The rows stored before do not have the column.
         fitted.append((_with_nulls(replace(column, field=name)), array))
-    labels = record.labels if not given else None
+    labels = _wider_labels(record.labels, schema.labels) if given else record.labels
     widened = replace(record, columns=tuple(c for c, _ in fitted), unit=times.type.unit, labels=labels)
     return Fitted(widened, fitted, times)
 
 
-def _identity(label: Label) -> tuple[type, Label]:
-    """Give each label a key of its own: 1, True and "1" apart, and one nan like another."""
-    if isinstance(label, tuple):
-        return tuple, tuple(map(_identity, label))
-    return type(label), repr(label) if _is_nan(label) else label
+def _wider_labels(record: Any, given: Any) -> Any:
+    """Describe the columns' Index once there are new ones: its names, and its dtypes where the frame's are the same."""
+    if record is None:
+        return None
+    known = "levels" if "levels" in record else "dtype"
+    if given is None or known not in given:
+        return {**record, known: None}
+    if known == "dtype":
+        return {**record, known: record[known] if record[known] == given[known] else None}
+    levels = zip(record[known] or [], given[known], strict=False)
+    return {**record, known: [one if one and one["dtype"] == two["dtype"] else None for one, two in levels]}
 
 
 def _check_clock(schema: Schema, record: Schema, where: str) -> None:
@@ -429,14 +489,19 @@ def _fit_times(times: pa.TimestampArray, record: Schema, where: str, *, evolve: 
     cast = types.cast_exactly(times, pa.timestamp(record.unit))
     if cast is not None:
         return cast
-    row = types.first_inexact(times, pa.timestamp(record.unit))
     if evolve and TICKS[times.type.unit] > TICKS[record.unit]:
         return times
+    row = types.first_inexact(times, pa.timestamp(record.unit))
+    if TICKS[times.type.unit] > TICKS[record.unit]:
+        cure = f"`evolve=True` widens the record; `frame.index = frame.index.floor({record.unit!r})` rounds the times."
+    else:
+        cure = (
+            "Nanoseconds end there: leave later rows out (`frame[frame.index < '2262-04-11']`), or append to another "
+            "stream."
+        )
     raise SchemaError(
         f"{where} has an index of unit {record.unit!r}, which cannot express the time "
-        f"{times[row].cast(pa.string())} at row {row} (the frame's unit is {times.type.unit!r}). "
-        "`evolve=True` widens the record; "
-        f"`frame.index = frame.index.floor({record.unit!r})` rounds the times.",
+        f"{times[row].cast(pa.string())} at row {row} (the frame's unit is {times.type.unit!r}). {cure}",
         unit=record.unit,
         row=row,
     )
@@ -470,10 +535,12 @@ def _fit_column(column: Column, given: Column, array: pa.Array, where: str, *, e
                 row=row,
             )
         column = _with_nulls(column)
+    if array.null_count == len(array):  # which fits any column
+        array = pa.nulls(len(array))
     cast = types.cast_exactly(array, column.type)
     if cast is not None:
         return _fit_categories(column, given, cast, where, evolve=evolve), cast
-    wider = _wider(column.type, given.type)
+    wider = _wider(column.type, given.type) if column.categories() is None else None
     cast = None if wider is None else types.cast_exactly(array, wider)
     if wider is None or cast is None or not evolve:
         raise _misfit(column, array, where, widens=cast is not None)
@@ -483,7 +550,7 @@ def _fit_column(column: Column, given: Column, array: pa.Array, where: str, *, e
 
 def _fit_categories(column: Column, given: Column, array: pa.Array, where: str, *, evolve: bool) -> Column:
     """Hold values against the categories on record; new ones are added behind them where `evolve` says so."""
-    facts = _categories(column)
+    facts = column.categories()
     if facts is None or column.dtype == given.dtype:
         return column
     known = pa.array([value.encode() for value in facts["values"]], pa.binary())
@@ -505,12 +572,6 @@ def _fit_categories(column: Column, given: Column, array: pa.Array, where: str, 
     return replace(column, dtype=["category", {**facts, "values": [*facts["values"], *added]}])
 
 
-def _categories(column: Column) -> dict[str, Any] | None:
-    """Return what the record keeps of a categorical (`pandas_io`)."""
-    is_category = isinstance(column.dtype, list) and column.dtype[:1] == ["category"]
-    return column.dtype[1] if is_category else None
-
-
 def _misfit(column: Column, array: pa.Array, where: str, *, widens: bool) -> SchemaError:
     row = types.first_inexact(array, column.type)
     cure = f"Convert it first (`frame[{column.label!r}].astype(...)`), or append to another stream."
@@ -530,13 +591,34 @@ def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     filled = nested.filled(one, other)
     if filled != one:
         return filled
-    if types.family(one) != types.family(other) or types.family(one) != "number":
+    family = types.family(one)
+    if family != types.family(other):
+        return None
+    if pa.types.is_timestamp(one):
+        return pa.timestamp(_finer(one.unit, other.unit), one.tz)
+    if pa.types.is_decimal(one):
+        return _wider_decimal(one, other)
+    if family != "number":
         return None  # a duration's unit, too, stays as it is: what is stored is a number of it
     candidates = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()]
     candidates += [pa.float32(), pa.float64()]
     if pa.types.is_floating(one):  # what is stored is the shortest text in its own width: 0.1 is another float64
         candidates = [one]
     return next((t for t in candidates if _holds(t, one) and _holds(t, other)), None)
+
+
+def _finer(one: Unit, other: Unit) -> Unit:
+    """Return the finer unit, but not nanoseconds in place of another: they end in 2262, and what is stored may not."""
+    unit = max(one, other, key=TICKS.__getitem__)
+    return "us" if unit == "ns" and one != "ns" else unit
+
+
+def _wider_decimal(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the decimal with the digits of both, before the point and behind it."""
+    scale = max(one.scale, other.scale)
+    precision = max(one.precision - one.scale, other.precision - other.scale) + scale
+    make = pa.decimal128 if precision <= 38 and one.bit_width <= 128 else pa.decimal256
+    return make(precision, scale) if precision <= 76 else None
 
 
 def _holds(wide: pa.DataType, narrow: pa.DataType) -> bool:
@@ -554,6 +636,10 @@ def _holds(wide: pa.DataType, narrow: pa.DataType) -> bool:
 
 
 def _wider_dtype(column: Column, given: Column, wider: pa.DataType) -> Any:
+    if isinstance(column.dtype, list):  # Arrow's own, or objects: whatever the type
+        return column.dtype
+    if pa.types.is_timestamp(wider) and column.dtype is not None:
+        return column.dtype.replace(f"[{column.type.unit}", f"[{wider.unit}")
     if wider == given.type and given.nullable == column.nullable:
         return given.dtype
     # numpy calls an Arrow double a float64, as the record does.

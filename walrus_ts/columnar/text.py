@@ -40,13 +40,21 @@ def check(array: pa.Array, column: object) -> None:
         or value_type.id in _ENCODERS
         or (nested.is_nested(value_type) and nested.has_json(value_type))
     ):
+        why = ": JSON has no bytes" if nested.is_nested(value_type) else ""
         raise UsageError(
-            f"column {column!r} is of the Arrow type {type_}, which has no text form here. Convert it before, to "
-            "numbers, text, times or bytes.",
+            f"column {column!r} is of the Arrow type {type_}, which has no text form here{why}. Convert it before, to "
+            "numbers, text, times or bytes, or lists of numbers, text and times.",
             column=column,
             type=type_,
         )
-    for leaf in nested.leaves(array.dictionary_decode() if pa.types.is_dictionary(type_) else array):
+    for leaf in nested.leaves(nested.without_dictionary(array)):
+        if pa.types.is_date64(leaf.type) and not _are_days(leaf):
+            raise UsageError(
+                f"column {column!r} is of the Arrow type {leaf.type}, and has milliseconds that are no whole days in "
+                "it. Cast it before, to `pa.timestamp('ms')`.",
+                column=column,
+                type=type_,
+            )
         row = _first_unwritable_time(leaf)
         if row is not None:
             where = f" at row {row}" if leaf is array else ""
@@ -58,12 +66,22 @@ def check(array: pa.Array, column: object) -> None:
             )
 
 
+def _are_days(array: pa.Array) -> bool:
+    try:
+        array.cast(pa.date32())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def _first_unwritable_time(array: pa.Array) -> int | None:
     """Return the position of the first time before the year 0 or after 9999."""
     if pa.types.is_timestamp(array.type):
         ticks, factor = array.cast(pa.int64()), Fraction(TICKS[array.type.unit])
     elif pa.types.is_date32(array.type):
         ticks, factor = array.cast(pa.int32()).cast(pa.int64()), Fraction(1, 86_400)
+    elif pa.types.is_date64(array.type):
+        ticks, factor = array.cast(pa.int64()), Fraction(1_000)
     else:
         return None
     if factor == TICKS["ns"]:  # 64 bits of nanoseconds do not reach so far
@@ -80,9 +98,8 @@ def _is_plain(type_: pa.DataType) -> bool:
         pa.types.is_integer(type_)
         or pa.types.is_floating(type_)
         or pa.types.is_boolean(type_)
-        or pa.types.is_decimal128(type_)
-        or pa.types.is_decimal256(type_)
-        or pa.types.is_date32(type_)
+        or pa.types.is_decimal(type_)
+        or pa.types.is_date(type_)
         or pa.types.is_null(type_)
     )
 
@@ -112,8 +129,7 @@ def encode(array: pa.Array) -> pa.Array:
     text : BinaryArray, shape (n,)
         Null where the value is null.
     """
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = nested.without_dictionary(array)
     if nested.is_nested(array.type):
         return nested.encode(array)
     encoder = _ENCODERS.get(array.type.id)

@@ -31,6 +31,7 @@ _SIMPLE: dict[str, pa.DataType] = {
     "large_binary": pa.large_binary(),
     "binary_view": pa.binary_view(),
     "date32": pa.date32(),
+    "date64": pa.date64(),
 }
 _NAMES = {type_: name for name, type_ in _SIMPLE.items()}
 
@@ -100,12 +101,12 @@ def _dictionary(index: Any, value: Any, ordered: bool) -> pa.DataType:
     return pa.dictionary(from_json(index), from_json(value), ordered)
 
 
+_DECIMALS = ("decimal32", "decimal64", "decimal128", "decimal256")  # the first two came with pyarrow 19
 _MAKERS: dict[str, Any] = {
     "timestamp": pa.timestamp,
     "time": _time,
     "duration": pa.duration,
-    "decimal128": pa.decimal128,
-    "decimal256": pa.decimal256,
+    **{name: getattr(pa, name) for name in _DECIMALS if hasattr(pa, name)},
     "binary": pa.binary,
     "dictionary": _dictionary,
     "list": _list,
@@ -147,8 +148,7 @@ def cast_exactly(array: pa.Array, type_: pa.DataType) -> pa.Array | None:
     """
     if array.type == type_:
         return array
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = nested.without_dictionary(array)
     if pa.types.is_dictionary(type_):  # stored as its values
         type_ = type_.value_type
     if pa.types.is_null(array.type):

@@ -53,12 +53,6 @@ def write_file(
     """
     with pa.RecordBatchReader.from_stream(scan) as reader:
         schema = reader.schema  # there may be no rows to tell it
-    if len(set(schema.names)) < len(schema):
-        raise UsageError(
-            f"the index goes into the column {schema.names[0]!r}, and the data have another of that name; choose the "
-            "others by `columns`",
-            column=schema.names[0],
-        )
     if kind == "csv":
         _check_csv(schema)
     else:

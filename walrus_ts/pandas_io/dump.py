@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, cast
 
 import numpy as np
@@ -12,8 +13,9 @@ import pyarrow as pa
 from walrus_ts.columnar import text, types
 from walrus_ts.columnar.schema import Label
 from walrus_ts.errors import UsageError
+from walrus_ts.ids import zone_name
 from walrus_ts.pandas_io.index import index_facts
-from walrus_ts.pandas_io.restore import MISSING, Objects
+from walrus_ts.pandas_io.restore import MISSING, Objects, to_objects
 
 _MASKED = (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
 _OBJECTS: dict[str, pa.DataType | None] = {  # what pandas' infer_dtype says, and the Arrow type of it
@@ -21,7 +23,10 @@ _OBJECTS: dict[str, pa.DataType | None] = {  # what pandas' infer_dtype says, an
     "bytes": pa.binary(),
     "boolean": pa.bool_(),
     "integer": pa.int64(),
+    "floating": pa.float64(),
     "date": pa.date32(),
+    "datetime": None,  # of the zone that the values have
+    "timedelta": pa.duration("us"),
     "time": pa.time64("us"),
     "decimal": None,  # of the precision that the values have
     "nested": None,  # of the types within
@@ -34,7 +39,7 @@ def to_array(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, bool]
     dtype, values = series.dtype, series.array
     if isinstance(dtype, pd.CategoricalDtype):
         return _categorical(series, label)
-    if dtype.kind == "O" and isinstance(dtype, np.dtype):
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
         array, description = _objects(series, label)
         return array, description, True
     if isinstance(dtype, pd.StringDtype):
@@ -95,7 +100,14 @@ def _categorical(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, b
     categories, description, _ = to_array(pd.Series(index), label)
     codes = categorical.codes.astype(np.int32)
     array = categories.take(pa.array(codes, mask=codes < 0))
-    texts = [value.decode() for value in text.encode(categories).to_pylist()]
+    try:
+        texts = [value.decode() for value in text.encode(categories).to_pylist()]
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"column {label!r} has a category of bytes that are no text: {error.object!r}. Store it as bytes: "
+            f"`frame[{label!r}].astype(object)`.",
+            column=label,
+        ) from error
     facts = {
         "ordered": categorical.ordered,
         "values": texts,
@@ -120,20 +132,33 @@ def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
         return _text_array(_without(values, absent), label), ["object", missing]
     try:
         array = combined(pa.array(_without(values, absent), type=type_))
-    except (pa.ArrowException, OverflowError, TypeError) as error:
+    except (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError) as error:
         raise UsageError(
             f"column {label!r} holds objects ({kind}) that Arrow does not take: {error}", column=label
         ) from error
+    if pa.types.is_decimal128(array.type):  # a later value may have more digits
+        array = array.cast(pa.decimal128(38, array.type.scale))
     text.check(array, label)
-    for row, (value, back) in enumerate(zip(values, array.to_pylist(), strict=True)):
+    for row, (value, back) in enumerate(zip(values, to_objects(array), strict=True)):
         if not absent[row] and not _same_object(value, back):
+            cure = _cure(kind, label, values[~absent])
             raise UsageError(
                 f"column {label!r} has an object that would come back changed at row {row}: {value!r} of type "
-                f"{type(value).__name__} as {back!r}. Convert the column to one type (`.astype(...)`).",
+                f"{type(value).__name__} as {back!r}. Convert the column to one type (`{cure}`).",
                 column=label,
                 row=row,
             )
     return array, ["object", missing]
+
+
+def _cure(kind: str, label: Label, values: Objects) -> str:
+    """Tell what makes one type of a column of objects that would come back changed."""
+    if kind == "datetime":
+        several = len({value.tzinfo for value in values}) > 1
+        return f"pd.to_datetime(frame[{label!r}]{', utc=True' if several else ''})"
+    if kind == "timedelta":
+        return f"pd.to_timedelta(frame[{label!r}])"
+    return f"frame[{label!r}].astype({'float' if kind == 'floating' else '...'})"
 
 
 def _same_object(one: Any, other: Any) -> bool:
@@ -144,9 +169,14 @@ def _same_object(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(_same_object, one, other))
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(_same_object(one[key], other[key]) for key in one)
-    if getattr(one, "fold", 0):  # a time of day that a clock shows the second time
+    if isinstance(one, (dt.datetime, dt.time)) and _clock_of(one) != _clock_of(other):
         return False
     return bool(one == other or (one != one and other != other))  # noqa: PLR0124  only nan is not itself
+
+
+def _clock_of(value: dt.datetime | dt.time) -> tuple[str, int]:
+    """Return what equal times may differ in: their zone, and whether a clock shows them the second time."""
+    return zone_name(value.tzinfo) if value.tzinfo is not None else "", value.fold
 
 
 def _without(values: Objects, absent: npt.NDArray[np.bool_]) -> Objects:

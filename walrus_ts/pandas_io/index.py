@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from walrus_ts.columnar.schema import Label, Schema
 from walrus_ts.errors import UsageError
-from walrus_ts.ids import COUNTERS, TICKS, Unit, parse_zone
+from walrus_ts.ids import COUNTERS, TICKS, Unit, parse_zone, zone_name
 
 _YEAR_10000 = 253_402_300_800  # seconds since 1970
 
@@ -54,6 +54,12 @@ def _localised(index: pd.DatetimeIndex, zone: tzinfo) -> pd.DatetimeIndex:
             f"`frame.index = frame.index.tz_localize('{zone}', ambiguous=..., nonexistent=...)`.",
             tz=zone,
         ) from error
+    except (NotImplementedError, OverflowError) as error:  # pandas has no such time
+        raise UsageError(
+            f"the naive index, localised to the series' zone {zone}, has a time before 1970 or after 9999, in UTC: it "
+            f"has no stream id ({error})",
+            tz=zone,
+        ) from error
     if not localised.is_monotonic_increasing:  # pragma: no cover  ambiguous times are an error before
         raise UsageError(f"the index is out of order once it is localised to {zone}", tz=zone)
     return localised
@@ -92,7 +98,7 @@ def index_facts(index: pd.DatetimeIndex) -> tuple[Unit, str | None, Label]:
     UsageError
         Its zone has no name that it can be made from again, or an offset with seconds.
     """
-    zone = None if index.tz is None else str(index.tz)
+    zone = None if index.tz is None else zone_name(index.tz)
     if zone is not None:
         try:
             same = pd.DatetimeTZDtype(index.unit, zone).tz

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -10,17 +11,25 @@ from walrus_ts.columnar.schema import Label, label_from_json, label_to_json
 
 
 def describe_labels(columns: pd.Index) -> Any:
-    """Describe the columns' Index: its names, and its dtype or those of its levels."""
+    """Describe the columns' Index: its names, and its dtype, or the values and dtypes of its levels."""
     names = [label_to_json(name) for name in columns.names]
     if isinstance(columns, pd.MultiIndex):
-        return {"names": names, "levels": [_label_dtype(level) for level in columns.levels]}
-    return {"names": names, "dtype": _label_dtype(columns)}
+        return {"names": names, "levels": [{"values": _values(v), "dtype": _describe_dtype(v)} for v in columns.levels]}
+    return {"names": names, "dtype": _describe_dtype(columns)}
 
 
-def _label_dtype(index: pd.Index) -> str:
-    if isinstance(index.dtype, pd.StringDtype):
-        return "string" if index.dtype.na_value is pd.NA else "str"
-    return str(index.dtype)
+def _values(index: pd.Index) -> list[Any]:
+    return [label_to_json(label) for label in index.tolist()]
+
+
+def _describe_dtype(index: pd.Index) -> Any:
+    dtype = index.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        categories = dtype.categories
+        return {"values": _values(categories), "dtype": _describe_dtype(categories), "ordered": dtype.ordered}
+    if isinstance(dtype, pd.StringDtype):
+        return "string" if dtype.na_value is pd.NA else "str"
+    return str(dtype)
 
 
 def restore_labels(labels: list[Label], description: Any) -> pd.Index:
@@ -30,32 +39,52 @@ def restore_labels(labels: list[Label], description: Any) -> pd.Index:
     names = [label_from_json(name) for name in description["names"]]
     if "levels" in description:
         return _restore_multi(labels, names, description["levels"])
-    (name,) = names
-    try:
-        return _index(labels, description["dtype"], name)
-    except (TypeError, ValueError):  # `str` before pandas 3, or a column more than the record's
-        return _index(labels, None, name)
-
-
-def _index(labels: list[Label], dtype: Any, name: Any) -> pd.Index:
-    index: pd.Index = pd.Index(labels, dtype=dtype, name=name, tupleize_cols=False)
+    index = _index(labels, description["dtype"])
+    index.name = names[0]
     return index
 
 
-def _restore_multi(labels: list[Label], names: list[Label], dtypes: list[Any]) -> pd.Index:
+def _index(labels: list[Label], description: Any) -> pd.Index:
+    """Make an Index of a dtype; of pandas' own choice where the labels are not of it, or none is on record."""
+    make: Any = partial(pd.Index, labels, tupleize_cols=False)
+    try:
+        dtype = _restore_dtype(description)
+        if isinstance(dtype, pd.CategoricalDtype) and not set(labels) <= set(dtype.categories):
+            dtype = None
+        index: pd.Index = make(dtype=dtype)
+    except (TypeError, ValueError):  # `str` before pandas 3, or a column more than the record's
+        index = make()
+    return index
+
+
+def _restore_dtype(description: Any) -> Any:
+    if not isinstance(description, dict):
+        return description
+    return pd.CategoricalDtype(_restore_values(description), ordered=description["ordered"])
+
+
+def _restore_values(description: Any) -> pd.Index:
+    return _index([label_from_json(label) for label in description["values"]], description["dtype"])
+
+
+def _restore_multi(labels: list[Label], names: list[Label], descriptions: list[Any] | None) -> pd.Index:
     if not all(isinstance(label, tuple) and len(label) == len(names) for label in labels):
         return pd.Index(labels, tupleize_cols=False)
     parts = list(zip(*labels, strict=True)) or [()] * len(names)
-    levels = [
-        pd.Index(list(dict.fromkeys(part for part in found if not pd.isna(part))), dtype=dtype)
-        for found, dtype in zip(parts, dtypes, strict=True)
-    ]
+    levels: list[Any] = [_level(*pair) for pair in zip(parts, descriptions or [None] * len(names), strict=True)]
     # A level holds no nan; its code is -1.
-    codes = [
+    codes: list[Any] = [
         [-1 if pd.isna(part) else level.get_loc(part) for part in found]
         for found, level in zip(parts, levels, strict=True)
     ]
     return pd.MultiIndex(levels, codes, names=names)
+
+
+def _level(parts: tuple[Label, ...], description: Any) -> pd.Index:
+    """Make a level of what is on record, and behind it of what is not: of columns that came later."""
+    known = _restore_values(description) if description else pd.Index([])
+    new = [part for part in dict.fromkeys(parts) if not pd.isna(part) and part not in known]
+    return _index([*known.tolist(), *new], description["dtype"] if description else None) if new else known
 
 
 def full_label(columns: pd.Index, name: Label) -> Label:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from datetime import UTC
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -12,9 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from walrus_ts.columnar import text, types
+from walrus_ts.columnar import types
 from walrus_ts.columnar.schema import Column
-from walrus_ts.errors import DataError, UsageError
+from walrus_ts.errors import UsageError
+from walrus_ts.ids import parse_zone
 
 Backend = Literal["numpy_nullable", "pyarrow"]
 Objects = npt.NDArray[Any]
@@ -46,7 +47,7 @@ def to_values(array: pa.ChunkedArray, column: Column, backend: Backend | None) -
         return _from_arrow_array(string_dtype(*rest), array.cast(pa.large_string()))
     if kind == "object":
         return _object_values(array, *rest)
-    return _category_values(array, rest[0], column)
+    return _category_values(array, column)
 
 
 def _plain_values(array: pa.ChunkedArray, name: str) -> Any:
@@ -127,26 +128,28 @@ def string_dtype(storage: str, missing: str) -> Any:
 
 def _object_values(array: pa.ChunkedArray, missing: str) -> Objects:
     values = np.empty(len(array), object)
-    values[:] = array.to_numpy() if types.family(array.type) == "text" else array.to_pylist()
+    values[:] = array.to_numpy() if types.family(array.type) == "text" else to_objects(array)
     if missing != "None" and array.null_count:
         values[np.asarray(array.is_null())] = MISSING[missing]
     return values
 
 
-def _category_values(array: pa.ChunkedArray, facts: Mapping[str, Any], column: Column) -> pd.Categorical:
-    type_ = types.from_json(facts["type"])
-    values = [value.encode() for value in facts["values"]]
-    categories = text.decode(pa.array(values, pa.binary()), type_)
+def to_objects(array: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Make Python objects of an array; a datetime is in the zone that its type names."""
+    values: list[Any] = array.to_pylist()
+    if not pa.types.is_timestamp(array.type) or array.type.tz is None:
+        return values
+    # Not pyarrow's own choice, which is pytz where that is installed.
+    zone = UTC if array.type.tz == "UTC" else parse_zone(array.type.tz)
+    return [None if value is None else value.astimezone(zone) for value in values]
+
+
+def _category_values(array: pa.ChunkedArray, column: Column) -> pd.Categorical:
+    facts, categories = column.categories(), column.known_values()
+    assert facts is not None  # the caller has looked
+    assert categories is not None
     codes = pc.fill_null(pc.index_in(array, value_set=categories), -1)
-    unknown = (np.asarray(codes) < 0) & np.asarray(array.is_valid())
-    if unknown.any():
-        value = array[int(np.argmax(unknown))].as_py()
-        raise DataError(
-            f"column {column.label!r} holds the value {value!r}, which is none of its categories (another program "
-            "wrote it). `declare` the column as text.",
-            column=column.label,
-            value=value,
-        )
-    own = Column(column.label, column.field, type_, facts["dtype"])
-    index = pd.Index(to_values(pa.chunked_array([categories]), own, None))
+    own = Column(column.label, column.field, categories.type, facts["dtype"])
+    values = to_values(pa.chunked_array([categories]), own, None)
+    index = pd.Index(values, dtype=values.dtype)  # else pandas 3 makes text of objects
     return pd.Categorical.from_codes(np.asarray(codes), categories=index, ordered=facts["ordered"])

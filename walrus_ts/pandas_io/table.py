@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from walrus_ts.columnar import text
+from walrus_ts.columnar import nested, text
 from walrus_ts.columnar.schema import Column, Label, Schema, fields_for
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import TICKS, Unit, parse_zone
@@ -81,7 +81,19 @@ def _set_index(frame: pd.DataFrame, time: Label) -> pd.DataFrame:
     if time not in frame.columns:
         known = ", ".join(map(repr, frame.columns))
         raise UsageError(f"time={time!r}: the frame has no such column; it has {known}", column=time)
-    return frame.set_index(time)
+    if frame.columns.tolist().count(time) > 1:
+        raise UsageError(f"time={time!r}: the frame has more than one such column; rename one", column=time)
+    indexed = frame.set_index(time)
+    if not isinstance(indexed.index, pd.DatetimeIndex):
+        dtype = frame[time].dtype
+        unit = ", unit='s'" if pd.api.types.is_numeric_dtype(dtype) else ""
+        raise UsageError(
+            f"the column {time!r} has to hold times, of a datetime64 dtype; found {dtype}. Convert it: "
+            f"`frame[{time!r}] = pd.to_datetime(frame[{time!r}]{unit})`.",
+            column=time,
+            dtype=str(dtype),
+        )
+    return indexed
 
 
 def _arrow_table(data: Any) -> pa.Table:
@@ -90,7 +102,10 @@ def _arrow_table(data: Any) -> pa.Table:
     if isinstance(data, pa.Table):
         return data
     if hasattr(data, "__arrow_c_stream__"):
-        return pa.table(data)
+        try:
+            return pa.table(data)
+        except pa.ArrowException as error:
+            raise _no_arrow(data, error) from error
     raise UsageError(
         "expected a DataFrame, a Series, a pyarrow Table or RecordBatch, a polars DataFrame or something with "
         f"`__arrow_c_stream__`; found {type(data).__name__}",
@@ -98,7 +113,21 @@ def _arrow_table(data: Any) -> pa.Table:
     )
 
 
+def _no_arrow(data: Any, error: pa.ArrowException) -> UsageError:
+    """Name the first column that pyarrow does not take, where the data (polars') tell their columns."""
+    column = None
+    for name in getattr(data, "columns", ()):
+        try:
+            pa.table(data.select(name))
+        except pa.ArrowException:
+            column = name
+            break
+    where = "the data have a type" if column is None else f"column {column!r} is of a type, {data.schema[column]},"
+    return UsageError(f"{where} that pyarrow does not take ({error}). Cast it before.", column=column)
+
+
 def _from_arrow(table: pa.Table, time: Label | None, zone: tzinfo | None) -> Table:
+    fields_for(table.column_names)  # refuses a name that stands there twice
     time = _time_column(table, time)
     clock = table.column(time)
     index = checked_index(pd.DatetimeIndex(clock.to_pandas(), name=time), zone)
@@ -106,18 +135,11 @@ def _from_arrow(table: pa.Table, time: Label | None, zone: tzinfo | None) -> Tab
     index = index.as_unit(clock.type.unit)
     rest = table.drop_columns([time])
     fields = fields_for(rest.column_names)
-    arrays = [_plain_text(combined(column)) for column in rest.columns]
+    arrays = [nested.without_views(combined(column)) for column in rest.columns]
     for name, array in zip(rest.column_names, arrays, strict=True):
         text.check(array, name)
     columns = [Column(n, f, a.type, ["arrow"]) for n, f, a in zip(rest.column_names, fields, arrays, strict=True)]
     return Table(Schema(tuple(columns), *index_facts(index)), arrays, to_times(index))
-
-
-def _plain_text(array: pa.Array) -> pa.Array:
-    """Cast polars' views to what pandas has: one text type."""
-    if pa.types.is_string_view(array.type):
-        return array.cast(pa.string())
-    return array.cast(pa.binary()) if pa.types.is_binary_view(array.type) else array
 
 
 def _time_column(table: pa.Table, time: Label | None) -> str:
@@ -180,12 +202,24 @@ def declared(columns: Mapping[Label, Any], unit: Unit, zone: tzinfo | str | None
     """
     if unit not in TICKS:
         raise UsageError(f"unit is one of {', '.join(TICKS)}; found {unit!r}", unit=unit)
+    if not isinstance(columns, Mapping):
+        raise UsageError(
+            f"columns is a mapping of labels to dtypes; found {type(columns).__name__}: {columns!r}. Write "
+            "`declare({'price': 'float64'})`.",
+            columns=columns,
+        )
     made = []
     for (label, dtype), field in zip(columns.items(), fields_for(list(columns)), strict=True):
         try:
             empty = pd.Series([], dtype=dtype)
-        except TypeError as error:
-            raise UsageError(f"column {label!r}: {dtype!r} is no dtype", column=label) from error
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"column {label!r}: {dtype!r} is no dtype of a column: {error}", column=label) from error
+        if isinstance(empty.dtype, pd.CategoricalDtype) and not len(empty.dtype.categories):
+            raise UsageError(
+                f"column {label!r}: a categorical is declared with its categories, `pd.CategoricalDtype([...])`. Where "
+                "they are not known, declare it as 'str'.",
+                column=label,
+            )
         if empty.dtype == object:
             made.append(Column(label, field, pa.string(), ["object", "None"]))
             continue

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from walrus_ts.columnar import text
 from walrus_ts.columnar.commands import EMPTY_PAIR
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.ids import COUNTER_BITS, COUNTERS, NS_PER_MS, NS_PER_S, TICKS, StreamId
@@ -31,7 +33,12 @@ Writer = Callable[[Any], bytes | None]  # of a value; None for a field that is n
 def _float(value: Any) -> bytes | None:
     if type(value) is not float:
         raise _UnfitError
-    return None if value != value else repr(value).encode()  # noqa: PLR0124  only nan is not itself
+    if value != value:  # noqa: PLR0124  only nan is not itself
+        return None
+    if 1e-4 <= abs(value) < 1e10 or value == 0:  # there Python and Arrow write alike, but for 1.0 and 1
+        return repr(value).removesuffix(".0").encode()
+    written: bytes = text.encode(pa.array([value]))[0].as_py()
+    return written
 
 
 def _integer(least: int, most: int) -> Writer:

@@ -14,12 +14,11 @@ from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import EntriesReply
 from walrus_ts.errors import GroupMissingError
 from walrus_ts.transfer.member import Member
-from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
+from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_PATIENCE_SECONDS = 60.0  # without a connection, before reading gives up
 _LONGEST_LOOK = 5.0  # seconds between two looks for rows of the dead
 _LONGEST_BLOCK = 600.0  # seconds for which one XREADGROUP waits
 
@@ -48,9 +47,10 @@ class Delivery:
 class Feed:
     """What a consumer is to work on, delivery by delivery.
 
-    First this consumer's own backlog, then rows that another has left pending, then new ones; each in its turn, so none
-    starves the others. Rows that were delivered before come in smaller and smaller deliveries, at last one by one, so
-    that only a row that fails alone is given up.
+    Rows that were delivered before and new ones take turns, so that neither starves the other. Of the former, this
+    consumer's own backlog comes first, which has an end, and then what others have left pending. Rows that were
+    delivered before come in smaller and smaller deliveries, at last one by one, so that only a row that fails alone is
+    given up. A reply that is lost with its connection counts as no delivery.
 
     Parameters
     ----------
@@ -62,22 +62,21 @@ class Feed:
     max_deliveries : int
         How often a row is delivered, the last time alone, before it goes to the dead letters.
     remake : callable
-        Makes the group anew where it has gone, with its server's data or with its stream.
+        Makes the group anew where it has gone, with its server's data or with its stream; returns the streams' keys.
     """
 
     member: Member
     count: int
     claim_ms: int
     max_deliveries: int
-    remake: Callable[[], object]
+    remake: Callable[[], set[bytes]]
     _known: bool = field(init=False, default=False)  # the group has been there
-    _backlog: dict[bytes, bytes] = field(init=False)
-    _newest: dict[bytes, bytes] = field(init=False, default_factory=dict)
-    _turn: int = field(init=False, default=0)
+    _settled: bool = field(init=False, default=False)  # no reply was lost that has not been seen to
+    _backlog: dict[bytes, tuple[bytes, bytes]] = field(init=False, default_factory=dict)  # what is left: after, until
+    _newest: dict[bytes, bytes] = field(init=False, default_factory=dict)  # up to here, new rows were seen to
+    _claiming: tuple[bytes, list[tuple[bytes, int]]] | None = field(init=False, default=None)
+    _new_first: bool = field(init=False, default=False)
     _next_look: float = field(init=False, default=0.0)
-
-    def __post_init__(self) -> None:
-        self._backlog = dict.fromkeys(self.member.keys, b"-")
 
     def take(self, wait: float | None) -> list[Delivery]:
         """Return the next deliveries, at most one a stream; none where nothing new has come for `wait` seconds.
@@ -90,19 +89,20 @@ class Feed:
             The server could not be reached for a minute, or refuses.
         """
         end = None if wait is None else time.monotonic() + wait
-        patience, pause = time.monotonic() + _PATIENCE_SECONDS, 0.05
+        patience, pause = time.monotonic() + PATIENCE_SECONDS, 0.05
         missing = False
         while True:
             try:
                 if missing:
-                    self.remake()
-                    missing = False
-                    self._backlog, self._newest = {}, {}
+                    for key in self.remake():
+                        self._newest.pop(key, None)
+                    missing = self._settled = False
                 with Wire(self.member.pool) as wire:
+                    self._settle(wire)
                     found = self._round(wire)
                     self._known = True
                     while not found:
-                        patience, pause = time.monotonic() + _PATIENCE_SECONDS, 0.05
+                        patience, pause = time.monotonic() + PATIENCE_SECONDS, 0.05
                         left = None if end is None else end - time.monotonic()
                         if left is not None and left <= 0:
                             return []
@@ -111,8 +111,7 @@ class Feed:
             except (*LOST, BusyLoadingError) as error:
                 if time.monotonic() > patience or isinstance(error, REFUSED_LOGIN):
                     raise
-                # A reply may be lost whose rows the server has given to this consumer: they are its backlog now.
-                self._backlog = {key: self._newest.get(key, b"-") for key in self.member.keys}
+                self._settled = False
                 time.sleep(pause)
                 pause = min(1.0, 2 * pause)
             except GroupMissingError:
@@ -125,26 +124,52 @@ class Feed:
         seconds = min(_LONGEST_BLOCK, *(s for s in (left, until_look) if s is not None))
         return max(1, int(seconds * 1_000))
 
+    def _settle(self, wire: Wire) -> None:
+        """Learn what this consumer has pending when it begins; later, hand back the rows of replies that were lost."""
+        if self._settled:
+            return
+        for key, last in self.member.positions(wire).items():
+            if key in self._newest:
+                self._hand_back_new(wire, key, b"(" + self._newest[key], last)
+            else:
+                self._backlog[key] = b"-", last
+            self._newest[key] = last
+        if self._claiming is not None:
+            key, rows = self._claiming
+            self.member.hand_back(key, [(id_, deliveries + 1) for id_, deliveries in rows], self.claim_ms)
+            self._claiming = None
+        self._next_look = 0.0
+        self._settled = True
+
+    def _hand_back_new(self, wire: Wire, key: bytes, after: bytes, until: bytes) -> None:
+        while listed := self.member.pending(wire, key, self.count, after=after, until=until, own=True):
+            self.member.hand_back(key, [row for row in listed if row[1] == 1], self.claim_ms)
+            after = b"(" + listed[-1][0]
+
     def _round(self, wire: Wire) -> list[Delivery]:
-        """Ask the sources in turn, beginning behind the one that was found to have rows last."""
-        sources: list[Callable[[Wire], list[Delivery]]] = [self._own, self._left, self._new]
-        for step in range(len(sources)):
-            found = sources[(self._turn + step) % len(sources)](wire)
+        """Ask the sources in turn."""
+        sources: list[Callable[[Wire], list[Delivery]]] = [self._old, self._new]
+        for source in reversed(sources) if self._new_first else sources:
+            found = source(wire)
             if found:
-                self._turn = (self._turn + step + 1) % len(sources)
+                self._new_first = source == self._old
                 return found
         return []
 
+    def _old(self, wire: Wire) -> list[Delivery]:
+        return self._own(wire) or self._left(wire)
+
     def _own(self, wire: Wire) -> list[Delivery]:
-        """Read this consumer's own backlog: what it had pending when it began, or when a connection was lost."""
+        """Read this consumer's own backlog: what it had pending when it began."""
         for key in list(self._backlog):
             while key in self._backlog:
-                listed = self.member.pending(wire, key, self.count, after=self._backlog[key], own=True)
+                after, until = self._backlog[key]
+                listed = self.member.pending(wire, key, self.count, after=after, until=until, own=True)
                 if not listed:
                     del self._backlog[key]
                     break
                 chosen = self._choose(listed)
-                self._backlog[key] = b"(" + chosen[-1][0]
+                self._backlog[key] = b"(" + chosen[-1][0], until
                 found = self._deliver(wire, key, chosen, 0)
                 if found:
                     return found
@@ -165,7 +190,7 @@ class Feed:
     def _new(self, wire: Wire, block_ms: int | None = None) -> list[Delivery]:
         replies = self.member.read_new(wire, self.count, block_ms)
         for key, reply in replies.items():
-            self._newest[key] = b"(" + reply.last_id.encode()
+            self._newest[key] = reply.last_id.encode()
         return [Delivery(key, reply, np.ones(len(reply), np.int64)) for key, reply in replies.items()]
 
     def _choose(self, listed: list[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
@@ -199,7 +224,9 @@ class Feed:
         lost = 0
         if spent:
             lost = self.member.bury(key, spent, f"delivered {self.most} times", own=False)[1]
+        self._claiming = key, rows
         reply = self.member.claim(wire, key, [id_ for id_, _ in rows], idle_ms) if rows else EntriesReply.of([])
+        self._claiming = None
         lost += self._count_lost(wire, key, rows, reply)
         if not len(reply) and not lost:
             return []

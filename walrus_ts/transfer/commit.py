@@ -19,10 +19,9 @@ from walrus_ts.transfer.load import Job, check_late, first_write, record_to_writ
 from walrus_ts.transfer.member import Guard, Member
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.script import MOST_UNPACKED
-from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
+from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check
 
 _MOST_ARGUMENTS = 1_000_000  # of a script: the server takes 1,048,576 in all (networking.c)
-_PATIENCE_SECONDS = 60.0
 
 Command = Sequence[bytes]
 Rows = Sequence[tuple[bytes, list[bytes]]]  # of each stream: its key, and ids
@@ -61,12 +60,17 @@ def commit(member: Member, rows: Rows, commands: Sequence[Command], jobs: Sequen
         raise UsageError(
             "the batch has no row left that could be acknowledged together with the transaction's commands"
         )
-    end, pause, in_doubt = time.monotonic() + _PATIENCE_SECONDS, 0.02, False
+    end, pause, in_doubt = time.monotonic() + PATIENCE_SECONDS, 0.02, False
     while True:
         try:
             with Wire(member.pool) as wire:
                 while True:
-                    guards, appends = _plan(wire, jobs)
+                    try:
+                        guards, appends = _plan(wire, jobs)
+                    except UsageError:  # rows that have been appended by the commit whose answer was lost are late now
+                        if in_doubt and _is_done(wire, member, rows):
+                            return []
+                        raise
                     _check_sizes([*commands, *appends])
                     outcome, *facts = member.commit(wire, rows, guards, [*commands, *appends])
                     if outcome != b"changed":
@@ -78,6 +82,12 @@ def commit(member: Member, rows: Rows, commands: Sequence[Command], jobs: Sequen
             in_doubt = True
             time.sleep(pause)
             pause = min(1.0, 2 * pause)
+
+
+def _is_done(wire: Wire, member: Member, rows: Rows) -> bool:
+    """Tell whether none of the rows is pending any more."""
+    requests = [command(b"XPENDING", key, member.group, id_, id_, b"1") for key, ids in rows for id_ in ids]
+    return not any(check(reply) for reply in wire.ask(*requests))
 
 
 def _result(outcome: bytes, facts: list[Any], rows: Rows, commands: int, *, in_doubt: bool) -> list[Any]:

@@ -6,30 +6,33 @@ nothing, and the rows go the long way (`load`).
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
-from hashlib import sha1
 from typing import TYPE_CHECKING
 
-from redis.exceptions import BusyLoadingError
+from redis.exceptions import BusyLoadingError, RedisError
 
-from walrus_ts.columnar import resp
-from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.schema import Origin, Records
+from walrus_ts.columnar import text
+from walrus_ts.columnar.commands import EMPTY_PAIR, command
+from walrus_ts.columnar.schema import Fitted, Origin, Records
 from walrus_ts.errors import AppendError
+from walrus_ts.transfer.script import MOST_UNPACKED, Script
 from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
 
 MOST_ROWS = 100
+MOST_COLUMNS = MOST_UNPACKED // 2  # of a row: a field and a value each
 _PATIENCE_SECONDS = 20.0
+_LOAD = re.compile(r"few:(\d+-\d+)")
 
 # KEYS: stream, schema record. ARGV: the record; the id of the stream's first write, and how many entries had been added
 # before it; rows; then of each row: its id, how many arguments follow, fields and values. Returns 1 where the rows are
 # added, 0 where nothing is: the record is another, the stream is another (`StreamState.began`), or the ids are not
 # greater than its last one.
-_SCRIPT = b"""
+_SCRIPT = Script(b"""
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 local reply = redis.pcall('XINFO', 'STREAM', KEYS[1])
 if reply.err then return 0 end
@@ -49,8 +52,7 @@ for row = 1, tonumber(ARGV[4]) do
   at = at + 2 + count
 end
 return 1
-"""
-_SHA = sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
+""")
 
 
 Row = tuple[bytes, list[bytes]]  # its id; its fields and values, in turn
@@ -80,42 +82,73 @@ def append_few(pool: ConnectionPool, records: Records, record: bytes, origin: Or
     Raises
     ------
     AppendError
-        The connection was lost, and could not be made again: the rows may be stored.
+        The connection was lost, and could not be made again: the rows may be stored; `is_stored` tells.
     redis.exceptions.RedisError
-        The server refuses; nothing is stored.
+        The server was not to be had, or refuses; nothing is stored.
     """
     arguments = [record, origin.id.encode(), b"%d" % origin.added, b"%d" % len(rows)]
     for id_, pairs in rows:
         arguments += [id_, b"%d" % len(pairs), *pairs]
     lost, patience, pause = False, time.monotonic() + _PATIENCE_SECONDS, 0.02
     while True:
+        sent = False
         try:
             with Wire(pool) as wire:
-                if _run(wire, [records.key, records.schema], arguments):
+                sent = True
+                if _SCRIPT.run(wire, [records.key, records.schema], arguments):
                     return True
                 # Nothing is added now; but an earlier try, whose answer was lost, may have been carried out.
-                return lost and _are_stored(wire, records.key, rows)
-        except (*LOST, BusyLoadingError) as error:
-            if isinstance(error, REFUSED_LOGIN) or time.monotonic() > patience:
-                raise AppendError(
-                    f"appending {len(rows)} rows to {records.key!r} stopped: {error}. They may be stored: compare the "
-                    "stream's last rows (`tail`).",
-                    appended=0,
-                    load=None,
-                ) from error
-            lost = True
+                return lost and _lies_there(wire, records.key, *rows[0])
+        except RedisError as error:
+            lost = lost or (sent and isinstance(error, LOST))
+            if not lost:
+                raise
+            passing = isinstance(error, (*LOST, BusyLoadingError)) and not isinstance(error, REFUSED_LOGIN)
+            if not passing or time.monotonic() > patience:
+                raise _stopped(records.key, rows, error) from error
             time.sleep(pause)
             pause = min(1.0, 2 * pause)
 
 
-def _run(wire: Wire, keys: list[bytes], arguments: list[bytes]) -> bool:
-    (reply,) = wire.ask(command(b"EVALSHA", _SHA, b"2", *keys, *arguments))
-    if isinstance(reply, resp.ErrorReply) and reply.message.startswith("NOSCRIPT"):
-        (reply,) = wire.ask(command(b"EVAL", _SCRIPT, b"2", *keys, *arguments))
-    return bool(check(reply))
+def _stopped(key: bytes, rows: Sequence[Row], error: Exception) -> AppendError:
+    load = f"few:{rows[0][0].decode()}"
+    return AppendError(
+        f"appending {len(rows)} rows to stream {key.decode(errors='backslashreplace')!r} stopped: {error}. They may be "
+        f"stored, all or none; `append(frame, load={load!r})` stores them if they are not.",
+        appended=0,
+        load=load,
+        key=key,
+    )
 
 
-def _are_stored(wire: Wire, key: bytes, rows: Sequence[Row]) -> bool:
-    id_, pairs = rows[0]
+def stopped_at(load: str) -> bytes | None:
+    """Return the id of the first of the rows whose append has stopped; None for the name of another load."""
+    match = _LOAD.fullmatch(load)
+    return match and match[1].encode()
+
+
+def is_stored(pool: ConnectionPool, records: Records, id_: bytes, fitted: Fitted) -> bool:
+    """Tell whether an append of a few rows, whose answer was lost, was carried out.
+
+    Parameters
+    ----------
+    pool : redis.ConnectionPool
+    records : Records
+        Of the stream.
+    id_ : bytes
+        Of the first row.
+    fitted : Fitted
+        The rows, as the stream's record wants them; not empty.
+    """
+    pairs: list[bytes] = []
+    for column, array in fitted.columns:
+        value = None if array is None else text.encode(array.slice(0, 1))[0].as_py()
+        if value is not None:
+            pairs += (column.field, value)
+    with Wire(pool) as wire:
+        return _lies_there(wire, records.key, id_, pairs or EMPTY_PAIR)
+
+
+def _lies_there(wire: Wire, key: bytes, id_: bytes, pairs: list[bytes]) -> bool:
     (found,) = wire.ask(command(b"XRANGE", key, id_, id_))
     return bool(check(found) == [[id_, pairs]])

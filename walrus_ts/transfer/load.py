@@ -19,6 +19,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -29,8 +30,8 @@ from walrus_ts.columnar import commands, resp, text
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import SLACK
 from walrus_ts.columnar.schema import Fitted, Origin, Records, Schema
-from walrus_ts.errors import AppendError, LateRowsError, UsageError
-from walrus_ts.ids import Ids, StreamId, count_late, to_ids
+from walrus_ts.errors import AppendError, DataError, LateRowsError, UsageError
+from walrus_ts.ids import Ids, StreamId, count_late, split_times, to_ids
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
 
@@ -66,6 +67,11 @@ class Appended(NamedTuple):
     first_id: str | None = None
     last_id: str | None = None
 
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import appended_html
+
+        return appended_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -94,11 +100,33 @@ class Progress:
         return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
-    def from_json(cls, record: bytes) -> Progress:
-        """Read the record."""
-        read = json.loads(record)
-        origin = read.get("origin") and Origin.from_json(read["origin"])
-        return cls(**{**read, "fields": tuple(read["fields"]), "origin": origin})
+    def from_json(cls, record: bytes, key: bytes) -> Progress:
+        """Read the record.
+
+        Raises
+        ------
+        DataError
+            It is broken; the message names the key that it lies under, or within.
+        """
+        try:
+            read = json.loads(record)
+            origin = read.get("origin") and Origin.from_json(read["origin"])
+            progress = cls(**{**read, "fields": tuple(read["fields"]), "origin": origin})
+            progress._check()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            where = key.decode(errors="backslashreplace")
+            raise DataError(
+                f"{where} has no record of a load of walrus_ts: {record[:80]!r}. Delete what is there.", key=key
+            ) from error
+        return progress
+
+    def _check(self) -> None:
+        for count in (self.rows, self.stored, self.late, self.added):
+            if type(count) is not int or count < 0:
+                raise ValueError(f"a number of rows that is none: {count!r}")
+        for time_ in (self.first, self.last, self.begun, self.finished):
+            if time_ is not None:
+                datetime.fromisoformat(time_)
 
     @property
     def position(self) -> int:
@@ -111,9 +139,11 @@ class Progress:
             return False
         return self.origin is None or (schema is not None and schema.origin == self.origin)
 
-    def same_frame(self, other: Progress) -> bool:
-        """Tell whether both are of one frame."""
-        return all(getattr(self, name) == getattr(other, name) for name in ("rows", "first", "last", "fields"))
+    def differences(self, other: Progress) -> list[str]:
+        """Name what tells that the two are not of one frame; times are the same in any unit."""
+        mine, others = ((p.rows, _trimmed(p.first), _trimmed(p.last), p.fields) for p in (self, other))
+        pairs = zip(("rows", "first", "last", "fields"), mine, others, strict=True)
+        return [name for name, one, two in pairs if one != two]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +163,8 @@ class Job:
         The load's name.
     maxlen : int, optional
         Rows that the stream keeps at most.
-    minid : bytes, optional
-        Entries with lower ids are removed.
+    minid : callable, optional
+        Takes the schema that the stream is left with, and returns the id below which entries are removed.
     progress : callable, optional
         Is told of rows as they are stored.
     """
@@ -145,7 +175,7 @@ class Job:
     late: Literal["raise", "skip"] = "raise"
     load: str | None = None
     maxlen: int | None = None
-    minid: bytes | None = None
+    minid: Callable[[Schema], bytes] | None = None
     progress: Callable[[int], object] | None = None
 
     @property
@@ -211,6 +241,18 @@ def append(pool: ConnectionPool, job: Job) -> Appended:
     return _Load(pool, job).run()
 
 
+def unfinished(wire: Wire, records: Records) -> list[bytes]:
+    """Return the names of the records of a stream's loads without a name, which are there until these are complete."""
+    prefix, cursor, found = records.load(b""), b"0", set()
+    pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", prefix) + b"*"
+    while True:
+        cursor, names = check(wire.ask(command(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"1000"))[0])
+        # `{t}a:b` begins as `{t}a` does.
+        found |= {name for name in names if _TOKEN.fullmatch(f"unnamed:{name[len(prefix) :].decode(errors='replace')}")}
+        if cursor == b"0":
+            return sorted(found)
+
+
 class _Load:
     def __init__(self, pool: ConnectionPool, job: Job) -> None:
         self._pool = pool
@@ -234,6 +276,8 @@ class _Load:
                 with Wire(self._pool) as wire:
                     while not self._run_on(wire):
                         time.sleep(random.uniform(0, 0.005))  # two writers step out of each other's way
+                if self._token and not self._resumed and self._stored + self._late < len(self._job.times):
+                    raise self._deleted()  # with its progress, which else goes when all is stored
                 return Appended(self._stored, self._late, self._first_id, self._last_id)
             except (*LOST, BusyLoadingError) as error:
                 if not self._sent:
@@ -355,44 +399,45 @@ class _Load:
         begun = self._begun(fitted)
         begun = replace(begun, added=view.state.added if view.state else 0)
         if view.progress is None:
-            if not self._token:
-                return begun
             self._check_age()
-            return None  # the last transaction of an unnamed load removes its progress
-        progress = Progress.from_json(view.progress)
+            if self._token and _reaches(view.state, fitted.times):
+                return None  # the last transaction of an unnamed load removes its progress
+            if self._chunks:
+                raise self._deleted()
+            return begun
+        progress = Progress.from_json(view.progress, self._token or self._job.records.loads)
         if not progress.stored and not progress.finished:
             return replace(begun, late=progress.late)
         if not progress.holds(view.state, schema):
             if self._stored:
-                raise AppendError(
-                    f"{self._where} was deleted while it was appended to; its rows are gone. Append the frame again.",
-                    appended=0,
-                    load=self.name,
-                )
+                raise self._deleted()
             return begun
-        if not progress.same_frame(begun):
-            raise self._other_frame(progress, begun)
+        differ = progress.differences(begun)
+        if differ:
+            raise self._other_frame(progress, begun, differ)
         return progress
+
+    def _deleted(self) -> AppendError:
+        return AppendError(
+            f"{self._where} was deleted while it was appended to; its rows are gone. Append the frame again.",
+            appended=0,
+            load=self.name,
+        )
 
     def _check_age(self) -> None:
         """Refuse to go on with a load whose progress may have expired, and not have been removed at its end."""
-        begun = int(self.name.split(":")[1])
-        if self._resumed and time.time() - begun > _TOKEN_SECONDS:
+        if self._resumed and time.time() - int(self.name.split(":")[1]) > _TOKEN_SECONDS:
             raise UsageError(
                 f"the progress of the load {self.name!r} of {self._where} has expired: it cannot be told how much of "
                 "it is stored. Compare the stream's last rows (`tail`) with the frame, and append what is missing.",
                 load=self.name,
             )
 
-    def _other_frame(self, progress: Progress, begun: Progress) -> UsageError:
-        names = ("rows", "first", "last", "fields")
-        differ = [f"{n} was {getattr(progress, n)!r} and is {getattr(begun, n)!r}" for n in names]
-        differ = [
-            text for name, text in zip(names, differ, strict=True) if getattr(progress, name) != getattr(begun, name)
-        ]
+    def _other_frame(self, progress: Progress, begun: Progress, differ: list[str]) -> UsageError:
+        found = "; ".join(f"{n} was {getattr(progress, n)!r} and is {getattr(begun, n)!r}" for n in differ)
         return UsageError(
-            f"the load {self.name!r} of {self._where} was begun with another frame: {'; '.join(differ)}. Give the "
-            "same frame, or another name.",
+            f"the load {self.name!r} of {self._where} was begun with another frame: {found}. Give the same frame, or "
+            "another name.",
             load=self.name,
         )
 
@@ -413,7 +458,7 @@ class _Load:
         late: int,
     ) -> _Chunk:
         rows = len(ids)
-        extras = self._extras(view, progress, record)
+        extras = self._extras(view, fitted.schema, progress, record)
         buffers: list[bytes | memoryview] = [_MULTI, *self._xadds(fitted, ids, start), *extras]
         last = StreamId.parse(ids[-1].as_py()) if rows else (view.state.last_id if view.state else StreamId(0, 0))
         added = (view.state.added if view.state else 0) + rows
@@ -435,7 +480,7 @@ class _Load:
             behind,
         )
 
-    def _extras(self, view: _View, progress: Progress, record: bytes | None) -> list[bytes]:
+    def _extras(self, view: _View, schema: Schema, progress: Progress, record: bytes | None) -> list[bytes]:
         """Return what a transaction holds besides its rows."""
         job = self._job
         extras = []
@@ -452,7 +497,7 @@ class _Load:
         if job.maxlen is not None:
             extras.append(command(b"XTRIM", job.records.key, b"MAXLEN", b"=", b"%d" % job.maxlen))
         if job.minid is not None:
-            extras.append(command(b"XTRIM", job.records.key, b"MINID", b"=", job.minid))
+            extras.append(command(b"XTRIM", job.records.key, b"MINID", b"=", job.minid(schema)))
         return extras
 
     def _xadds(self, fitted: Fitted, ids: pa.Array, start: int) -> list[memoryview]:
@@ -541,6 +586,8 @@ class _Load:
             appended=appended,
             load=self.name,
             key=self._job.records.key,
+            skipped=self._late,
+            unanswered=self._doubtful.rows if self._doubtful else 0,
         )
 
 
@@ -599,6 +646,19 @@ def record_to_write(schema: Schema | None, new: Schema, origin: Origin | None) -
 def _check_all(replies: list[Any]) -> None:
     for reply in replies:
         check(reply)
+
+
+def _reaches(state: StreamState | None, times: pa.TimestampArray) -> bool:
+    """Tell whether a stream ends at or behind the last of these times, as it does once they are stored."""
+    if state is None or not len(times):
+        return not len(times)
+    (milliseconds,), (sequence,) = split_times(times.slice(len(times) - 1))
+    return state.last_id >= (int(milliseconds), int(sequence))
+
+
+def _trimmed(time: str | None) -> str | None:
+    """Write a time without the zeros that its unit puts at its end."""
+    return time.rstrip("0").rstrip(".") if time is not None and "." in time else time
 
 
 def _iso(scalar: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,12 +15,13 @@ from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
 from walrus_ts.columnar.schema import Records
 from walrus_ts.errors import GroupMissingError
 from walrus_ts.transfer.script import Script
-from walrus_ts.transfer.wire import LOST, Wire, check, persist, refuse_error
+from walrus_ts.transfer.wire import PATIENCE_SECONDS, Wire, check, persist, refuse_error
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
 
 _IDS_A_COMMAND = 1_000
+_GRACE_SECONDS = 1.0  # for which an end waits for a server that is away: what it leaves is taken over all the same
 
 # Moves rows to the dead letters, each in one step with its acknowledgement; a row that is no longer pending, or that
 # has been delivered again meanwhile, is left alone. Returns how many were moved, and how many the stream no longer
@@ -32,7 +32,7 @@ _BURY = Script(b"""
 local moved, lost = 0, 0
 for i = 5, #ARGV, 2 do
   local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)[1]
-  if row and row[4] == tonumber(ARGV[i + 1]) and (ARGV[3] == '' or row[2] == ARGV[3]) then
+  if row and row[4] <= tonumber(ARGV[i + 1]) and (ARGV[3] == '' or row[2] == ARGV[3]) then
     local entry = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
     if entry then
       local letter = {'id', ARGV[i], 'deliveries', ARGV[i + 1], 'group', ARGV[1], 'consumer', ARGV[2],
@@ -54,19 +54,23 @@ end
 return {moved, lost}
 """)
 
-# Hands rows back as if they had not been delivered, those that are still the consumer's.
-# KEYS: stream. ARGV: group, consumer, idle milliseconds, then ids.
+# Hands rows back as if they had not been delivered, those that are still the consumer's and not handed back yet.
+# KEYS: stream. ARGV: group, consumer, idle milliseconds, then id and deliveries of each row.
 _HAND_BACK = Script(b"""
-local handed = 0
-for i = 4, #ARGV do
+for i = 4, #ARGV, 2 do
   local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1]
-  if row then
+  if row and row[4] == tonumber(ARGV[i + 1]) then
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3],
-      'RETRYCOUNT', math.max(row[4] - 1, 0), 'JUSTID')
-    handed = handed + 1
+      'RETRYCOUNT', row[4] - 1, 'JUSTID')
   end
 end
-return handed
+""")
+
+# Removes a consumer that has nothing pending: with its pending rows, the server would forget these.
+# KEYS: stream. ARGV: group, consumer.
+_LEAVE = Script(b"""
+local rows = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
+if not rows.err and #rows == 0 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
 """)
 
 # Begins the time anew after which rows may be claimed, of those that are still the consumer's; returns the others.
@@ -190,13 +194,34 @@ class Member:
         self._refused(reply)
         return parse_streams(reply, self.keys)
 
+    def positions(self, wire: Wire) -> dict[bytes, bytes]:
+        """Return up to which id the group has read its streams, of those where it is (XINFO GROUPS)."""
+        replies = wire.ask(*(command(b"XINFO", b"GROUPS", key) for key in self.keys))
+        found = {}
+        for key, reply in zip(self.keys, replies, strict=True):
+            if isinstance(reply, resp.ErrorReply) and "no such key" in reply.message:
+                continue
+            for group in check(reply):
+                facts = dict(zip(group[::2], group[1::2], strict=True))
+                if facts[b"name"] == self.group:
+                    found[key] = facts[b"last-delivered-id"]
+        return found
+
     def pending(
-        self, wire: Wire, key: bytes, count: int, *, after: bytes = b"-", idle_ms: int = 0, own: bool = False
+        self,
+        wire: Wire,
+        key: bytes,
+        count: int,
+        *,
+        after: bytes = b"-",
+        until: bytes = b"+",
+        idle_ms: int = 0,
+        own: bool = False,
     ) -> list[tuple[bytes, int]]:
         """List pending rows and how often they were delivered (XPENDING)."""
         consumer = [self.consumer] if own else []
         idle = [b"IDLE", b"%d" % idle_ms] if idle_ms else []
-        reply = wire.exchange(command(b"XPENDING", key, self.group, *idle, after, b"+", b"%d" % count, *consumer))
+        reply = wire.exchange(command(b"XPENDING", key, self.group, *idle, after, until, b"%d" % count, *consumer))
         self._refused(reply)
         return [(row[0], row[3]) for row in resp.parse(reply[:-SLACK])[0]]
 
@@ -232,11 +257,18 @@ class Member:
             gone += self._run(_EXTEND, [key], [self.group, self.consumer, *some.to_pylist()])
         return gone
 
-    def hand_back(self, key: bytes, ids: pa.Array, idle_ms: int) -> None:
-        """Undo the delivery of rows that are still this consumer's; where the server cannot be reached, let it be."""
-        with suppress(*LOST, ResponseError), Wire(self.pool) as wire:
-            for some in _slices(ids):
-                _HAND_BACK.run(wire, [key], [self.group, self.consumer, b"%d" % idle_ms, *some.to_pylist()])
+    def hand_back(self, key: bytes, rows: Sequence[tuple[bytes, int]], idle_ms: int) -> None:
+        """Undo the delivery of rows, given as id and deliveries, that are still this consumer's.
+
+        Raises
+        ------
+        GroupMissingError
+        redis.exceptions.RedisError
+            The server has been away for a second, or refuses.
+        """
+        for at in range(0, len(rows), _IDS_A_COMMAND):
+            flat = [part for id_, count in rows[at : at + _IDS_A_COMMAND] for part in (id_, b"%d" % count)]
+            self._run(_HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *flat], _GRACE_SECONDS)
 
     def commit(
         self,
@@ -274,16 +306,21 @@ class Member:
         return found
 
     def leave(self) -> None:
-        """Remove the consumer from the streams where it has nothing pending (XGROUP DELCONSUMER)."""
-        with Wire(self.pool) as wire:
-            for key in self.keys:
-                (rows,) = wire.ask(command(b"XPENDING", key, self.group, b"-", b"+", b"1", self.consumer))
-                if rows == []:
-                    wire.ask(command(b"XGROUP", b"DELCONSUMER", key, self.group, self.consumer))
+        """Remove the consumer from the streams where it has nothing pending (XGROUP DELCONSUMER).
 
-    def _run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Any:
+        Raises
+        ------
+        redis.exceptions.RedisError
+            The server has been away for a second, or refuses.
+        """
+        for key in self.keys:
+            self._run(_LEAVE, [key], [self.group, self.consumer], _GRACE_SECONDS)
+
+    def _run(
+        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], seconds: float = PATIENCE_SECONDS
+    ) -> Any:
         try:
-            return persist(self.pool, lambda wire: script.run(wire, keys, arguments))
+            return persist(self.pool, lambda wire: script.run(wire, keys, arguments), seconds)
         except ResponseError as error:
             raise missing_group(error, self.group, self.keys) from error
 

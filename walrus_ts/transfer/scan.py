@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import Entries, EntriesReply, glance
 from walrus_ts.columnar.schema import Origin, Records, Schema
-from walrus_ts.errors import UsageError
+from walrus_ts.errors import ServerError, UsageError
 from walrus_ts.ids import MAX_SEQUENCE, StreamId
 from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check, refuse_error
 
@@ -150,12 +150,16 @@ def pages(pool: ConnectionPool, range_: Range, *, reverse: bool = False) -> Iter
     ------
     redis.exceptions.RedisError
         The connection was lost again and again, or the server refuses. What was yielded until then is whole.
+    ServerError
+        The connection was lost, and behind it there is not what was read before: the server has lost data, say.
     """
     cursor = _Cursor(range_, reverse)
-    attempts = 0
+    attempts, lost = 0, False
     while not cursor.done:
         try:
             with Wire(pool) as wire:
+                if lost:
+                    _check_end(wire, range_)
                 wire.send([cursor.request()])
                 while not cursor.done:
                     reply = _next_page(wire, cursor)
@@ -163,9 +167,23 @@ def pages(pool: ConnectionPool, range_: Range, *, reverse: bool = False) -> Iter
                     if len(reply):
                         yield reply.entries(range_.fields, range_.wanted)
         except LOST as error:
-            attempts += 1
+            attempts, lost = attempts + 1, True
             if attempts == _ATTEMPTS or isinstance(error, REFUSED_LOGIN):
                 raise
+
+
+def _check_end(wire: Wire, range_: Range) -> None:
+    """Refuse to go on where the stream does not reach to the range's end any more, which it did at its beginning."""
+    state = StreamState.of(wire.ask(command(b"XINFO", b"STREAM", range_.key))[0])
+    end = range_.stop.lstrip(b"(")
+    if state is None or (end != b"-" and state.last_id < StreamId.parse(end)):
+        found = "is gone" if state is None else f"ends with the id {state.last_id}"
+        raise ServerError(
+            f"stream {range_.key.decode(errors='backslashreplace')!r} {found}, and reached {end.decode()} before the "
+            "connection was lost: it was deleted, or the server has come back without its newest data. Read the range "
+            "again for what there is now.",
+            key=range_.key,
+        )
 
 
 def _next_page(wire: Wire, cursor: _Cursor) -> EntriesReply:
@@ -236,8 +254,10 @@ class _Cursor:
 
 def fix_end(state: StreamState, stop: bytes) -> bytes:
     """Return the end of a scan that begins now: what is appended behind it later does not belong to it."""
-    if stop in (b"+", b"-") or stop[:1] == b"(":
+    if stop in (b"+", b"-"):
         return state.last_id.encode() if stop == b"+" else stop
+    if stop[:1] == b"(":
+        return stop if StreamId.parse(stop[1:]) <= state.last_id else state.last_id.encode()
     end = StreamId.parse(stop) if b"-" in stop else StreamId(StreamId.parse(stop).milliseconds, MAX_SEQUENCE)
     return min(end, state.last_id).encode()
 

@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 LOST = (ConnectionError, TimeoutError)
 REFUSED_LOGIN = (AuthenticationError, AuthorizationError)  # redis-py derives them from ConnectionError
+PATIENCE_SECONDS = 60.0  # for which the server may be away
 _FIRST_BUFFER = 1 << 16
 
 _ERRORS: dict[str, type[Exception]] = {
@@ -91,13 +92,13 @@ class Wire:
         return resp.parse(self.exchange(*commands)[:-SLACK])
 
     def wait(self, blocking: bytes, block_ms: int) -> memoryview:
-        """Send a command that the server may keep waiting for `block_ms`, and wait for its reply (`receive`)."""
+        """Send a command that the server may keep waiting for `block_ms`, 0 for ever, and `receive` its reply."""
         connection = self._connection
         timeout = connection.socket_timeout
         if timeout is not None:
             connection._sock.settimeout(timeout + block_ms / 1_000)
         self.send([blocking])
-        if timeout is None:
+        if timeout is None or block_ms == 0:
             wait_readable(connection)
         reply = self.receive()
         connection._sock.settimeout(timeout)
@@ -173,7 +174,13 @@ class Wire:
         return received
 
 
-def persist(pool: ConnectionPool, work: Callable[[Wire], T], seconds: float = 60.0) -> T:
+def is_open(pool: ConnectionPool) -> bool:
+    """Tell whether a pool has an open connection to lend: it has none once its database is closed."""
+    connections = getattr(pool, "_connections", None) or pool._available_connections  # a blocking pool's; any other's
+    return any(connection._sock is not None for connection in connections)
+
+
+def persist(pool: ConnectionPool, work: Callable[[Wire], T], seconds: float = PATIENCE_SECONDS) -> T:
     """Do work on a connection, and all of it again on another one where that is lost.
 
     Parameters

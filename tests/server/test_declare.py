@@ -1,0 +1,90 @@
+"""Streams that another program writes: columns that are declared, and values that are none of theirs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from walrus_ts import Database, DataError, UsageError
+from walrus_ts.timeseries import TimeSeriesStream
+
+
+@pytest.fixture
+def stream(db: Database, key: Callable[..., str]) -> TimeSeriesStream:
+    """Have a stream without anything in it."""
+    return db.time_series("research", [key()])[key()]
+
+
+class TestDtypes:
+    @pytest.mark.parametrize("dtype", ["datetime64", "no dtype", "M8[D]", "complex", "period[D]"])
+    def test_that_there_are_not(self, stream: TimeSeriesStream, dtype: Any, db: Database) -> None:
+        """What is no dtype of a column, or has no text, is an error that names the column; nothing is written."""
+        with pytest.raises(UsageError, match="column 'x'") as caught:
+            stream.declare({"x": dtype})
+        assert caught.value.column == "x"
+        assert stream.schema is None
+
+    def test_no_mapping(self, stream: TimeSeriesStream) -> None:
+        """Columns without dtypes are an error that shows how to write them."""
+        with pytest.raises(UsageError, match=r"mapping of labels to dtypes.*declare\(\{'price': 'float64'\}\)"):
+            stream.declare(["x"])  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("dtype", ["category", pd.CategoricalDtype(), pd.CategoricalDtype([])], ids=repr)
+    def test_a_category_without_categories(self, stream: TimeSeriesStream, dtype: Any, db: Database) -> None:
+        """A categorical is declared with its categories; both cures of the error work."""
+        db.xadd(stream.key, {"x": "a"})
+        with pytest.raises(UsageError, match=r"column 'x'.*pd\.CategoricalDtype\(\[\.\.\.\]\).*'str'"):
+            stream.declare({"x": dtype})
+        stream.declare({"x": "str"})
+        assert stream.frame()["x"].tolist() == ["a"]
+        stream.declare({"x": pd.CategoricalDtype(["b", "a"], ordered=True)})
+        assert stream.frame()["x"].dtype == pd.CategoricalDtype(["b", "a"], ordered=True)
+
+
+class TestCategories:
+    @pytest.fixture
+    def written(self, stream: TimeSeriesStream, db: Database) -> TimeSeriesStream:
+        """Have a stream of categories, and a value of another program's that is none of them."""
+        index = pd.DatetimeIndex(["2024-01-01", "2024-01-02"])
+        stream.append(pd.DataFrame({"x": pd.Categorical(["a", "b"]), "n": pd.Categorical([1, 2])}, index=index))
+        db.xadd(stream.key, {"x": "zzz", "n": "2"}, id="1704240000000-0")
+        return stream
+
+    def test_a_value_that_is_none(self, written: TimeSeriesStream) -> None:
+        """A value that is none of the categories is an error that names key, id, column and value."""
+        readings: list[Callable[[], Any]] = [
+            written.frame,
+            written.tail,
+            written.scan().to_arrow,
+            lambda: list(written.scan().frames()),
+        ]
+        for read in readings:
+            with pytest.raises(DataError, match=r"'x'.*1704240000000-0.*b'zzz'.*errors='coerce'") as caught:
+                read()
+            error = caught.value
+            assert (error.key, error.id, error.column, error.value) == (
+                str(written.key).encode(),
+                "1704240000000-0",
+                "x",
+                b"zzz",
+            )
+
+    def test_a_null_in_its_place(self, written: TimeSeriesStream) -> None:
+        """`errors="coerce"` makes a null of it, and changes nothing else."""
+        found = written.frame(errors="coerce")
+        assert found["x"].tolist() == ["a", "b", pytest.approx(float("nan"), nan_ok=True)]
+        assert found["n"].tolist() == [1, 2, 2]
+
+    def test_as_text(self, written: TimeSeriesStream) -> None:
+        """The other cure, declaring it as text, works, too."""
+        written.declare({"x": "str", "n": "int64"}, unit="us")
+        assert written.frame()["x"].tolist() == ["a", "b", "zzz"]
+
+    def test_a_value_of_another_type(self, written: TimeSeriesStream, db: Database) -> None:
+        """A value that is not even of the categories' type is treated alike."""
+        db.xadd(written.key, {"x": "a", "n": "many"}, id="1704240000001-0")
+        assert written.frame("2024-01-03", errors="coerce")["n"].tolist()[0] == 2
+        assert written.frame("2024-01-03", errors="coerce")["n"].isna().tolist() == [False, True]
+        with pytest.raises(DataError, match=r"'n'.*b'many'"):
+            written.frame("2024-01-03", columns=["n"])
