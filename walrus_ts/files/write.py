@@ -67,6 +67,24 @@ def write_file(
     return rows
 
 
+def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
+    """Write a few rows, without their index, as `write_file` writes CSV.
+
+    Raises
+    ------
+    UsageError
+        CSV has no such values; names the column.
+    """
+    from pyarrow import csv
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    _check_csv(table.schema)
+    sink = pa.BufferOutputStream()
+    csv.write_csv(table, sink, csv.WriteOptions(include_header=header))
+    text: str = sink.getvalue().to_pybytes().decode()
+    return text
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Give a file to write to, which takes the other's place where all went well, and goes where it did not."""
@@ -94,10 +112,10 @@ def _writer(path: Path, kind: Kind, schema: pa.Schema) -> Any:
 
 def _check_csv(schema: pa.Schema) -> None:
     for field in schema:
-        if pa.types.is_nested(field.type):
+        if pa.types.is_nested(field.type) or pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
             raise UsageError(
                 f"column {field.name!r} holds {field.type}, which CSV does not have. Leave it out by `columns`, or "
-                "write Parquet.",
+                "choose another format.",
                 column=field.name,
             )
 

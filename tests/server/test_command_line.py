@@ -1,0 +1,319 @@
+"""The command `walrus-ts`, run as a user runs it; the examples of docs/command-line.md among others."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+from typer.main import get_command
+
+import walrus_ts
+from tests.helpers import wait_until
+from walrus_ts import Database, TimeSeriesStream
+from walrus_ts.cli.app import make_app
+from walrus_ts.cli.output import Output, _cell, _fitting
+
+PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
+FENCE = re.compile(
+    r"^(?P<waits>% until Ctrl-C\n)?```sh\n(?P<code>.*?)^```$(?:\n```text\n(?P<prints>.*?)^```$)?", re.M | re.S
+)
+
+Key = Callable[..., str]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def settings(url: str | None = None) -> dict[str, str]:
+    """Return an environment in which `walrus_ts` is found, and only this server is named."""
+    found = {name: value for name, value in os.environ.items() if name != "WALRUS_TS_URL"}
+    found["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    return found | ({"WALRUS_TS_URL": url} if url else {})
+
+
+@contextmanager
+def started(*arguments: str, url: str | None, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run the command, in a folder."""
+    command = [sys.executable, "-m", "walrus_ts.cli", *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, env=settings(url), stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def run(url: str, tmp_path: Path) -> Run:
+    """Run the command to its end."""
+
+    def to_its_end(*arguments: str, url: str | None = url) -> "subprocess.CompletedProcess[str]":
+        with started(*arguments, url=url, folder=tmp_path) as process:
+            out, errors = process.communicate(timeout=60)
+        assert "Traceback" not in errors
+        return subprocess.CompletedProcess(arguments, process.returncode, out, errors)
+
+    return to_its_end
+
+
+@pytest.fixture
+def stream(db: Database, key: Key) -> TimeSeriesStream:
+    """Make a stream with a few rows."""
+    made = db.time_series("research", [key()])[key()]
+    made.append(rows(6))
+    return made
+
+
+def rows(count: int, start: str = "2024-06-03 09:30") -> pd.DataFrame:
+    """Make rows, one a second."""
+    index = pd.date_range(start, periods=count, freq="s", unit="us", name="at")
+    n = np.arange(count)
+    return pd.DataFrame({"price": n / 4, "size": n, "side": ["buy"] * count}, index=index)
+
+
+# The page -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page(url: str, server: Database, tmp_path: Path, no_key_left: None) -> None:
+    """The examples of the page run one after the other, and print what it says."""
+    before = set(server.scan_iter(count=1000))
+    assert not before & {b"ticks", b"quotes"}, "the server has streams that the page would write to"
+    shim = tmp_path / "bin" / "walrus-ts"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m walrus_ts.cli "$@"\n')
+    shim.chmod(0o755)
+    [file] = re.findall(r"^```csv\n(.*?)^```$", PAGE, re.M | re.S)
+    (tmp_path / "june.csv").write_text(file)
+    environment = settings(url) | {"HOME": str(tmp_path), "PATH": f"{shim.parent}:{os.environ['PATH']}"}
+    try:
+        for block in FENCE.finditer(PAGE):
+            out = run_block(block["code"], environment, tmp_path, waits=bool(block["waits"]))
+            assert block["prints"] in (None, out), block["code"]
+    finally:
+        for name in set(server.scan_iter(count=1000)) - before:
+            server.delete(name)
+    assert len(pd.read_parquet(tmp_path / "ticks.parquet")) == 4
+    assert (tmp_path / "weather.png").exists()
+
+
+def run_block(code: str, environment: dict[str, str], folder: Path, *, waits: bool) -> str:
+    """Run a block of the page; one that goes on until Ctrl-C, until it has written a line."""
+    shell = ["sh", "-ec", f"exec {code}" if waits else code]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(shell, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline() if waits else ""
+        if waits:
+            process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    return first + rest
+
+
+def documented() -> list[tuple[str, str]]:
+    """List the commands with their options, and what typer adds to all of them."""
+    app = get_command(make_app())
+    commands = {"walrus-ts": app, **getattr(app, "commands", {})}
+    return [(name, option) for name, command in commands.items() for p in command.params for option in p.opts]
+
+
+@pytest.mark.parametrize(("command", "option"), documented())
+def test_every_option_is_documented(command: str, option: str) -> None:
+    """The page names every command and every option of it."""
+    assert f"walrus-ts {command}" in PAGE or command == "walrus-ts"
+    if option.startswith("-"):
+        assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", PAGE), option
+
+
+# Loading and exporting ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "feather"])
+def test_there_and_back(run: Run, stream: TimeSeriesStream, key: Key, tmp_path: Path, ending: str) -> None:
+    """What `export` writes, `load` makes an equal stream of."""
+    exported = run("export", key(), f"f.{ending}", "--start", "2024-06-03 09:30:02")
+    assert (exported.returncode, exported.stdout, exported.stderr) == (0, f"4 rows written to f.{ending}\n", "")
+    loaded = run("load", f"f.{ending}", key("other"))
+    assert (loaded.returncode, loaded.stdout, loaded.stderr) == (0, f"4 rows appended to {key('other')}\n", "")
+    other = stream.database.time_series("research", [key("other")])[key("other")]
+    assert_frame_equal(other.frame(), rows(6)[2:], check_freq=False)
+
+
+def test_load_is_told_of_late_rows(run: Run, stream: TimeSeriesStream, key: Key, tmp_path: Path) -> None:
+    """Late rows stop a load, with a cure that can be typed in; `--late` leaves them out."""
+    rows(8).to_csv(tmp_path / "f.csv")
+    stopped = run("load", "f.csv", key())
+    assert (stopped.returncode, stopped.stdout) == (1, "")
+    assert stopped.stderr.startswith("walrus-ts: 5 rows are older than the end of stream ")
+    assert stopped.stderr.endswith("On the command line that is: --late\n")
+    assert run("load", "f.csv", key(), "--late").stdout == f"3 rows appended to {key()}, 5 late ones left out\n"
+
+
+def test_load_evolves_and_localises(run: Run, key: Key, db: Database, tmp_path: Path) -> None:
+    """`--evolve` widens the columns, `--tz` says which clock the file's times are of, `--group` makes a group."""
+    rows(2).to_csv(tmp_path / "a.csv")
+    rows(2, "2024-06-04").assign(venue="x").to_csv(tmp_path / "b.csv")
+    assert run("load", "a.csv", key(), "--tz", "Europe/Oslo", "--group", "workers").returncode == 0
+    refused = run("load", "b.csv", key(), "--tz", "Europe/Oslo")
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("On the command line that is: --evolve\n")
+    assert run("load", "b.csv", key(), "--tz", "Europe/Oslo", "--evolve").returncode == 0
+    series = db.time_series("workers", [key()])
+    assert str(series[key()].frame().index[0]) == "2024-06-03 09:30:00+02:00"
+    assert series.status()["lag"].tolist() == [4]
+
+
+def test_an_interrupted_load_is_repeated(run: Run, key: Key, db: Database, url: str, tmp_path: Path) -> None:
+    """Interrupted by Ctrl-C, a named load says that it can be repeated, and then stores the rest."""
+    frame = rows(400_000)
+    frame.to_parquet(tmp_path / "f.parquet")
+    with started("load", "f.parquet", key(), "--load", "f", url=url, folder=tmp_path) as process:
+        wait_until(lambda: db.exists(key()))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.startswith("walrus-ts: interrupted: the first rows of f.parquet may be stored.")
+    assert errors.endswith("The same command, given again, stores the rest.\n")
+    stored = db.xlen(key())
+    assert stored < 400_000
+    again = run("load", "f.parquet", key(), "--load", "f")
+    assert again.stdout == f"{400_000 - stored:,} rows appended to {key()}, {stored:,} were dealt with before\n"
+    assert_frame_equal(db.time_series("g", [key()])[key()].frame(), frame, check_freq=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["load", "none.csv", "KEY"], 2, "'none.csv' does not exist"),
+        (["load", "f.csv", "KEY", "--time", "tme"], 2, "walrus-ts: 'f.csv' has no column 'tme'; it has 'at', "),
+        (["load", "f.xls", "KEY"], 2, "walrus-ts: 'f.xls' does not say what it is: expected a name that ends in .csv"),
+        (["load", "broken.parquet", "KEY"], 1, "walrus-ts: 'broken.parquet' cannot be read as parquet: "),
+        (["load", "unsorted.csv", "KEY"], 1, "walrus-ts: the index is out of order: row 1, "),
+        (["head", "KEY", "--columns", "prce"], 2, "has no column 'prce'; it has 'price', 'size', 'side'\n"),
+        (["head", "KEY", "--csv", "--json"], 2, "walrus-ts: --csv and --json: choose one of them\n"),
+        (["head", "KEY:no"], 1, "walrus-ts: there is no stream '"),
+        (["head", "KEY", "--url", "redis://127.0.0.1:1"], 1, "walrus-ts: Error 111 connecting to 127.0.0.1:1."),
+        (["head", "KEY", "--url", "http://x"], 2, "walrus-ts: the URL begins with one of 'redis://', "),
+        (["export", "KEY", "f.pq", "--stop", "soon"], 2, "walrus-ts: the bound 'soon' is no date that pandas reads"),
+        (["export", "KEY", "no/f.pq"], 1, "walrus-ts: "),
+        (["tail"], 2, "Missing argument 'STREAM'"),
+    ],
+)
+def test_errors(
+    run: Run, stream: TimeSeriesStream, key: Key, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    """What went wrong is said on stderr, in words of the command line; the exit code says whose fault it was."""
+    rows(2).to_csv(tmp_path / "f.csv")
+    rows(2)[::-1].to_csv(tmp_path / "unsorted.csv")
+    for name in ("f.xls", "broken.parquet"):
+        (tmp_path / name).write_text("x")
+    ended = run(*(argument.replace("KEY", key()) for argument in arguments))
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert message in ended.stderr
+    assert len(stream) == 6
+
+
+def test_without_a_server(run: Run) -> None:
+    """Without a server's URL a command says how to name one."""
+    ended = run("head", "ticks", url=None)
+    assert ended.returncode == 2
+    assert "Missing option '--url' (env var: 'WALRUS_TS_URL')" in ended.stderr
+
+
+# Looking --------------------------------------------------------------------------------------------------------------
+
+
+def test_csv_and_json(run: Run, stream: TimeSeriesStream, key: Key) -> None:
+    """`--csv` and `--json` are what programs read."""
+    shown = run("head", key(), "-n", "1", "--csv").stdout
+    assert shown == '"at","price","size","side"\n2024-06-03 09:30:00.000000,0,0,"buy"\n'
+    lines = run("tail", key(), "-n", "2", "--json").stdout.splitlines()
+    assert json.loads(lines[1]) == {"at": "2024-06-03T09:30:05", "price": 1.25, "size": 5, "side": "buy"}
+    assert len(lines) == 2
+
+
+def test_follow(stream: TimeSeriesStream, key: Key, url: str, tmp_path: Path) -> None:
+    """`tail --follow` writes new rows as they come, once, below one header, until Ctrl-C, which is no error."""
+    with started("tail", key(), "-n", "1", "-f", "--columns", "size", "--csv", url=url, folder=tmp_path) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(2)]
+        stream.append(rows(2, "2024-06-04"))
+        lines += [process.stdout.readline() for _ in range(2)]
+        stream.append(rows(2, "2024-06-04 00:00:01"))  # the first at the very time of the last
+        lines += [process.stdout.readline() for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=20)
+    assert (process.returncode, rest, errors) == (0, "", "")
+    assert [line.split(",")[-1].strip() for line in lines] == ['"size"', "5", "0", "1", "0", "1"]
+
+
+def test_a_closed_pipe(stream: TimeSeriesStream, key: Key, url: str, tmp_path: Path) -> None:
+    """Whoever reads only the beginning, as `head -1` does, sees no traceback."""
+    stream.append(rows(20_000, "2024-06-04"))
+    with started("head", key(), "-n", "20000", url=url, folder=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("at ")
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_values_do_not_steer_the_terminal() -> None:
+    """Control characters in values are written out, so that data cannot steer the terminal."""
+    assert _cell("a\x1b[31mb\n\x9b") == r"a\x1b[31mb\n\x9b"
+    assert _cell(b"\xff") == r"b'\xff'"
+
+
+def test_columns_that_have_no_room() -> None:
+    """A terminal's line holds as many columns as fit, and at least one."""
+    assert [_fitting([10, 10, 10], width) for width in (34, 33, 22, 21, 5)] == [3, 2, 2, 1, 1]
+
+
+def test_table_with_any_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table has the index first, whatever its name and the columns' are."""
+    frame = rows(1).rename(columns={"price": "at", "size": 7}).assign(none=None)
+    Output("table").write(frame)
+    assert capsys.readouterr().out == ("at_                  at  7  side  none\n2024-06-03 09:30:00   0  0  buy   -\n")
+
+
+def test_rows_that_follow_stand_below(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows that follow stand in the columns of those before, without a header; other columns get a new one."""
+    output = Output("table")
+    output.write(rows(1)[["side", "size"]])
+    output.write(rows(1)[["side", "size"]].assign(size=12345))
+    output.write(rows(1)[["side"]])
+    assert capsys.readouterr().out.splitlines() == [
+        "at                   side  size",
+        "2024-06-03 09:30:00  buy      0",
+        "2024-06-03 09:30:00  buy   12345",
+        "at                   side",
+        "2024-06-03 09:30:00  buy",
+    ]
+
+
+# Serving --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_serve(tmp_path: Path, stop: signal.Signals) -> None:
+    """`serve` prints a URL by which others reach the server, until Ctrl-C; the data are there the next time."""
+    for name in ("first", "second"):
+        with started("serve", "a folder", url=None, folder=tmp_path) as process:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            assert url == f"embedded://{tmp_path}/a%20folder"
+            with walrus_ts.connect(url) as db:
+                db.set(name, 1)
+                assert db.exists("first")
+            process.send_signal(stop)
+            _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert errors in ("Ctrl-C ends it.\n", "")  # nothing, where the signal was faster

@@ -1,0 +1,60 @@
+"""All commands as one application, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import typer
+from redis.exceptions import RedisError
+
+from walrus_ts.cli.look import head, status, tail
+from walrus_ts.cli.move import export, load
+from walrus_ts.cli.serve import demo, serve
+from walrus_ts.errors import UsageError, WalrusTSError
+
+COMMANDS: Sequence[Callable[..., None]] = [load, export, head, tail, status, serve, demo]
+
+
+def make_app() -> typer.Typer:
+    """Make the typer application of all commands."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # examples in help texts stay as they are written
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(help=_HELP)(lambda: None)
+    for command in COMMANDS:
+        app.command()(command)
+    return app
+
+
+_HELP = """DataFrames in and out of Redis streams.
+
+\b
+  walrus-ts serve ~/market                      a server of your own; it prints its URL
+  export WALRUS_TS_URL=embedded:///home/me/market
+  walrus-ts load june.csv ticks --load june
+  walrus-ts tail ticks --follow
+  walrus-ts export ticks june.parquet --start 2024-06 --stop 2024-06
+
+Exit codes: 0 all went well, 1 the server or the data stood in the way, 2 the command was not understood."""
+
+
+def run() -> NoReturn:
+    """Run the command line; what users can mend is said on stderr, without a traceback.
+
+    The exit code is 1 for what the server or the data have to do with, and 2 for a command that cannot be carried out
+    as it was written.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a command that is terminated tidies up, too
+    try:
+        make_app()()
+    except (WalrusTSError, RedisError, OSError, AssertionError) as error:
+        print("\n".join([f"walrus-ts: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+        of_data = "first_row" in vars(error)  # a file's, which `load_file` counts
+        sys.exit(2 if isinstance(error, UsageError) and not of_data else 1)
+    sys.exit(0)

@@ -1,0 +1,79 @@
+"""Options that several commands have, and what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from walrus_ts.columnar.schema import Label
+from walrus_ts.database import URL_VARIABLE, connect
+from walrus_ts.errors import ServerError, UsageError
+from walrus_ts.timeseries import TimeSeries, TimeSeriesStream
+
+Url = Annotated[
+    str,
+    typer.Option(
+        envvar=URL_VARIABLE,
+        metavar="URL",
+        help="The server: redis://host:6379/0, embedded:///some/folder, and what else `walrus_ts.connect` takes.",
+    ),
+]
+Stream = Annotated[str, typer.Argument(metavar="STREAM", help="The stream's key.")]
+Zone = Annotated[str | None, typer.Option("--tz", metavar="ZONE", help="Show times in this zone.")]
+Columns = Annotated[str | None, typer.Option(metavar="NAME,...", help="Only these columns, in this order.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Write CSV.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, an object a line.")]
+
+
+@contextmanager
+def opened(
+    url: str, keys: Sequence[str], zone: str | None = None, group: str = "walrus-ts", *, exist: bool = True
+) -> Iterator[TimeSeries]:
+    """Connect to a server, and give streams of it as a time series.
+
+    Parameters
+    ----------
+    url : str
+    keys : sequence of str
+    zone : str, optional
+    group : str
+        Nothing reads or creates it where it is not named.
+    exist : bool
+        The streams have to be there.
+
+    Raises
+    ------
+    ServerError
+        `exist`, and a stream is not there.
+    """
+    with connect(url) as db:
+        series = db.time_series(group, list(keys), tz=zone)
+        for key in keys:
+            if exist and not db.exists(key):
+                raise ServerError(f"there is no stream {key!r} on {db!r}", key=key)
+        yield series
+
+
+def labels(stream: TimeSeriesStream, columns: str | None) -> list[Label] | None:
+    """Return the labels that ``--columns`` names, which need not be text in frames.
+
+    Raises
+    ------
+    UsageError
+        There is no such column.
+    """
+    if columns is None:
+        return None
+    names = [name.strip() for name in columns.split(",")]
+    schema = stream.schema
+    if schema is None:
+        return list(names)
+    known = {str(column.label): column.label for column in schema.columns}
+    for name in names:
+        if name not in known:
+            listed = ", ".join(map(repr, known))
+            raise UsageError(f"stream {stream.key!r} has no column {name!r}; it has {listed}", column=name)
+    return [known[name] for name in names]
