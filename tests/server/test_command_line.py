@@ -189,6 +189,27 @@ def test_an_interrupted_load_is_repeated(run: Run, key: Key, db: Database, url: 
     assert_frame_equal(db.time_series("g", [key()])[key()].frame(), frame, check_freq=False)
 
 
+@pytest.mark.parametrize("name", [None, "f"])
+def test_a_load_that_the_server_stops(run: Run, tmp_path: Path, name: str | None) -> None:
+    """Stopped by the server, a load says behind which row, and why; one with a name goes on when it is repeated."""
+    frame = rows(250_000)
+    frame.to_parquet(tmp_path / "f.parquet")
+    arguments = ["load", "f.parquet", "ticks", *(["--load", name] if name else [])]
+    with walrus_ts.connect("embedded://") as db:
+        db.config_set("maxmemory", "8mb")
+        stopped = run(*arguments, url=db.url)
+        stored = db.xlen("ticks")
+        assert (stopped.returncode, stopped.stdout) == (1, "")
+        assert 100_000 < stored < 250_000
+        assert stopped.stderr.startswith(f"walrus-ts: f.parquet: stopped behind row {stored:,}: ")
+        assert "maxmemory" in stopped.stderr
+        assert ("The same command, given again, stores the rest." in stopped.stderr) == bool(name)
+        db.config_set("maxmemory", "0")
+        if name:
+            assert run(*arguments, url=db.url).returncode == 0
+            assert_frame_equal(db.time_series("g", ["ticks"])["ticks"].frame(), frame, check_freq=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -73,7 +73,7 @@ class Output:
             typer.echo(self._line(row, right, shown))
         if header and shown < len(self._widths):
             hidden = ", ".join(self._columns[shown:])
-            typer.secho(f"and {len(self._widths) - shown} more columns: {hidden}", dim=True, err=True)
+            typer.secho(f"no room for: {hidden}", dim=True, err=True)
 
     def _line(self, row: Any, right: list[bool], shown: int) -> str:
         cells = zip(row, self._widths, right, strict=True)
