@@ -111,10 +111,10 @@ def append_few(pool: ConnectionPool, records: Records, record: bytes, origin: Or
 
 
 def _stopped(key: bytes, rows: Sequence[Row], error: Exception) -> AppendError:
-    load = f"few:{rows[0][0].decode()}"
+    load, reason = f"few:{rows[0][0].decode()}", str(error).rstrip(".")
     return AppendError(
-        f"appending {len(rows)} rows to stream {key.decode(errors='backslashreplace')!r} stopped: {error}. They may be "
-        f"stored, all or none; `append(frame, load={load!r})` stores them if they are not.",
+        f"appending {len(rows)} rows to stream {key.decode(errors='backslashreplace')!r} stopped: {reason}. They may "
+        f"be stored, all or none; `append(frame, load={load!r})` stores them if they are not.",
         appended=0,
         load=load,
         key=key,
