@@ -490,6 +490,15 @@ class TestSchema:
         assert stream.frame()["x"].cat.categories.tolist() == ["b", "unused", "a"]
         assert stream.frame()["x"].tolist() == ["b", "a"]
 
+    def test_categories_that_are_no_text(self, stream: TimeSeriesStream) -> None:
+        """Bytes that are no text are never added to categories, which are on record as text."""
+        stream.append(at("2024-01-01", x=pd.Categorical([b"a"])))
+        stream.append(at("2024-01-02", x=objects(b"b")), evolve=True)
+        with pytest.raises(SchemaError, match=r"'x'.*b'\\xff'") as caught:
+            stream.append(at("2024-01-03", x=objects(b"\xff")), evolve=True)
+        assert caught.value.value == b"\xff"
+        assert stream.frame()["x"].tolist() == [b"a", b"b"]
+
     def test_ordered_categories(self, stream: TimeSeriesStream) -> None:
         """Ordered categories are not added to: nobody knows where the new one belongs."""
         stream.append(at("2024-01-01", x=pd.Categorical(["b"], ordered=True)))
