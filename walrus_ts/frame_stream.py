@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -31,6 +32,7 @@ from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from os import PathLike
 
     from redis.typing import KeyT
 
@@ -160,6 +162,37 @@ class FrameStream:
             if few:
                 self._plan_few(data)
         return done
+
+    def load_parquet(self, path: str | PathLike[str], *, time: str | None = None, **options: Any) -> Appended:
+        """Append a Parquet file, or a folder of them, in bounded memory.
+
+        Parameters
+        ----------
+        path : str or path
+            A file, or a data set partitioned as Hive does it (``symbol=a/1.parquet``), whose files are taken in the
+            order of their paths.
+        time : str, optional
+            The column of times; without it the index that pandas has written, or the only timestamp column.
+        **options
+            Those of `append`. A named load is one load a piece (``NAME``, ``NAME[100000:]``, ...), and is repeated as a
+            whole.
+
+        Returns
+        -------
+        Appended
+
+        Raises
+        ------
+        UsageError, SchemaError, LateRowsError, AppendError
+            As in `append`. Earlier pieces of the file may be stored: `.done` is what was, and `.first_row` the row of
+            the file at which the piece begins.
+        DataError
+            It is no Parquet file, or a broken one.
+        """
+        from walrus_ts.files.load import load_file
+        from walrus_ts.files.read import open_dataset
+
+        return load_file(self.append, open_dataset(Path(path), "parquet"), time=time, **options)
 
     def _minid(self, bound: Any, schema: Schema) -> bytes:
         """Return the id below which rows go, of a stream of this schema."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ from walrus_ts.transfer.wire import Wire, persist
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from os import PathLike
 
     import polars as pl
     from redis import ConnectionPool
@@ -430,6 +432,21 @@ class Scan:
     def record_batches(self) -> Iterator[pa.RecordBatch]:
         """Read the range as Arrow record batches, in bounded memory."""
         yield from self._reader()
+
+    def to_parquet(self, path: str | PathLike[str]) -> int:
+        """Write the range into a Parquet file, in bounded memory; return how many rows.
+
+        `pandas.read_parquet` makes the frame of it that `to_pandas` does. A file that is there is replaced when all is
+        written.
+
+        Parameters
+        ----------
+        path : str or path
+        """
+        from walrus_ts.files.write import write_file
+
+        empty = Scan(self._source, columns=self._columns, limit=0).to_pandas()
+        return write_file(self, Path(path), "parquet", empty)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Hand the range over as an Arrow stream (the Arrow PyCapsule interface)."""
