@@ -21,6 +21,7 @@ from walrus_ts.connection import check_count
 from walrus_ts.errors import DataError, SchemaError, UsageError
 from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name
 from walrus_ts.pandas_io.read_few import reading
+from walrus_ts.progress import Bar
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
 from walrus_ts.transfer.wire import Wire, persist
 
@@ -457,7 +458,9 @@ class Scan:
     def _rows(self, *, ids: bool = False, reverse: bool = False) -> Rows:
         """Read the range as Arrow has it, beside the schema that says what frame it stands for."""
         decoder, range_ = self._begin(ids=ids)
-        rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
+        name = self._source.records.key.decode(errors="backslashreplace")
+        with Bar(f"read {name}", range_.expected if range_ else None) as bar:
+            rows = combine(_told(self._pages(decoder, range_, reverse=reverse), bar), decoder.empty())
         return _reversed(rows) if reverse else rows
 
     def _begin(self, *, ids: bool = False) -> tuple[Decoder, Range | None]:
@@ -468,8 +471,11 @@ class Scan:
         start, stop = lower_id(self._start, axis), upper_id(self._stop, axis)
         if state is None:
             return decoder, None
-        key = self._source.records.key
-        return decoder, Range(key, start, fix_end(state, stop), decoder.fields, decoder.wants, self._limit)
+        key, limit = self._source.records.key, self._limit
+        expected = state.length if self._start is None and self._stop is None else None
+        if expected is not None and limit is not None:
+            expected = min(expected, limit)
+        return decoder, Range(key, start, fix_end(state, stop), decoder.fields, decoder.wants, limit, expected)
 
     def _pages(self, decoder: Decoder, range_: Range | None, *, reverse: bool = False) -> Iterator[Rows]:
         if range_ is not None:
@@ -583,6 +589,13 @@ def label_list(columns: Any) -> list[Label]:
         if any(same_label(label, other) for other in labels[:position]):
             raise UsageError(f"columns names {label!r} twice", column=label)
     return labels
+
+
+def _told(pieces: Iterable[Rows], bar: Bar) -> Iterator[Rows]:
+    """Tell a bar of rows that come by."""
+    for piece in pieces:
+        bar.update(len(piece.ticks))
+        yield piece
 
 
 def _slice(rows: Rows, start: int, stop: int | None) -> Rows:

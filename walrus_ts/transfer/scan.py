@@ -36,11 +36,14 @@ class StreamState:
         Entries that were ever added.
     first_id : StreamId, optional
         The first id that was ever added; None where an entry has been removed, so that it is not known.
+    length : int, optional
+        Entries that there are, where the server was asked.
     """
 
     last_id: StreamId
     added: int
     first_id: StreamId | None = None
+    length: int | None = None
 
     @classmethod
     def of(cls, reply: Any) -> StreamState | None:
@@ -51,9 +54,10 @@ class StreamState:
         info = dict(zip(items[::2], items[1::2], strict=True))
         if b"entries-added" not in info:
             raise UsageError("DataFrames need Redis 7.0 or newer, or Valkey: the server does not tell `entries-added`")
-        added, first = info[b"entries-added"], info[b"first-entry"]
-        whole = first and info[b"length"] == added
-        return cls(StreamId.parse(info[b"last-generated-id"]), added, StreamId.parse(first[0]) if whole else None)
+        added, first, length = info[b"entries-added"], info[b"first-entry"], info[b"length"]
+        whole = first and length == added
+        first_id = StreamId.parse(first[0]) if whole else None
+        return cls(StreamId.parse(info[b"last-generated-id"]), added, first_id, length)
 
     def began(self, origin: Origin) -> bool:
         """Tell whether this may be the stream that had this first write, and not one made since under its key."""
@@ -119,6 +123,8 @@ class Range:
         Tells of a field whether its column is made.
     limit : int, optional
         Rows at most.
+    expected : int, optional
+        How many rows there are, where that is known.
     """
 
     key: bytes
@@ -127,6 +133,7 @@ class Range:
     fields: Sequence[bytes]
     wanted: Callable[[bytes], bool]
     limit: int | None = None
+    expected: int | None = None
 
 
 def pages(pool: ConnectionPool, range_: Range, *, reverse: bool = False) -> Iterator[Entries]:
