@@ -61,7 +61,12 @@ class Transaction(Pipeline):
     def commands(self) -> list[list[bytes]]:
         """Return what was queued, as the server takes it."""
         encode = self.connection_pool.get_encoder().encode
-        return [[*args[0].encode().split(), *map(encode, args[1:])] for args, _ in self.command_stack]
+        return [[*name.encode().split(), *map(encode, map(_plain, args))] for (name, *args), _ in self.command_stack]
+
+
+def _plain(argument: Any) -> Any:
+    """Return numpy's numbers as Python's: redis-py refuses integers, and writes a float as ``np.float64(0.5)``."""
+    return argument.item() if isinstance(argument, np.generic) else argument
 
 
 class Batch:

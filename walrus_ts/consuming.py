@@ -27,7 +27,7 @@ from walrus_ts.progress import Bar
 from walrus_ts.stacking import Part, stack
 from walrus_ts.transfer.batches import Delivery, Feed
 from walrus_ts.transfer.member import Member
-from walrus_ts.transfer.wire import Wire, check, is_open
+from walrus_ts.transfer.wire import PATIENCE_SECONDS, Wire, check, is_open
 
 
 class Batches(Iterator[Batch]):
@@ -217,7 +217,7 @@ class Tables:
     def _decoder(self, key: bytes) -> Decoder:
         if key not in self._decoders:
             source = self._sources[key][1]
-            self._decoders[key] = Decoder(source, source.look()[1], ids=True)
+            self._decoders[key] = Decoder(source, source.look(PATIENCE_SECONDS)[1], ids=True)
         return self._decoders[key]
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from walrus_ts.columnar.schema import Label, Schema, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
-from walrus_ts.errors import UsageError, WalrusTSError
+from walrus_ts.errors import UsageError
 from walrus_ts.frames import Errors, Source, label_list, to_pandas, with_ids
 from walrus_ts.pandas_io import Backend
 from walrus_ts.stacking import Part, stack, widen, with_columns
@@ -55,15 +55,15 @@ class FrameGroup:
         ------
         UsageError
             A name is not one of the group's keys; nothing is written.
-        AppendError, LateRowsError, SchemaError
-            As in `TimeSeriesStream.append`; `.done` tells which streams are done.
+        AppendError, LateRowsError, SchemaError, redis.exceptions.RedisError
+            As in `TimeSeriesStream.append`; `.done` tells which streams are done, and what was stored.
         """
         frames = self._split(data, by) if by is not None else self._by_key(data)
         done: dict[KeyT, Appended] = {}
         for key, frame in frames.items():
             try:
                 done[key] = self.streams[key].append(frame, **options)
-            except WalrusTSError as error:
+            except Exception as error:  # redis-py's, too: a key of another type, no memory, a lost connection
                 error.__dict__["done"] = done
                 error.add_note(f"Of the group's streams, done are: {', '.join(map(repr, done)) or 'none'}.")
                 raise
@@ -149,7 +149,7 @@ class FrameGroup:
         schemas = [schema for _, schema in looks.values() if schema is not None]
         parts = []
         for key, stream in self.streams.items():
-            rows = stream.scan(start, stop, columns=chosen[key], limit=limit, errors=errors).rows(ids=True)
+            rows = stream.scan(start, stop, columns=chosen[key], limit=limit, errors=errors)._rows(ids=True)
             assert rows.ids is not None  # they were asked for
             row_ids = rows.ids
             frame = to_pandas(rows, stream.tz, dtype_backend)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -31,6 +32,7 @@ from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from os import PathLike
 
     from matplotlib.axes import Axes
     from redis.typing import KeyT
@@ -141,8 +143,8 @@ class FrameStream:
         >>> series.s1.append(pd.DataFrame({"price": [7.5, 7.25]}, index=times))
         Appended(rows=2, skipped=0, first_id='1704447000000-0', last_id='1704447060000-0')
         """
-        _check_options(late, load, maxlen)
-        options: dict[str, Any] = {"late": late, "load": load, "maxlen": maxlen}
+        _check_options(late, load)
+        options: dict[str, Any] = {"late": late, "load": load, "maxlen": check_count(maxlen, "maxlen", minimum=0)}
         if minid is not None:
             options["minid"] = partial(self._minid, minid)
         if isinstance(data, pa.RecordBatchReader):
@@ -161,6 +163,37 @@ class FrameStream:
             if few:
                 self._plan_few(data)
         return done
+
+    def load_parquet(self, path: str | PathLike[str], *, time: str | None = None, **options: Any) -> Appended:
+        """Append a Parquet file, or a folder of them, in bounded memory.
+
+        Parameters
+        ----------
+        path : str or path
+            A file, or a data set partitioned as Hive does it (``symbol=a/1.parquet``), whose files are taken in the
+            order of their paths.
+        time : str, optional
+            The column of times; without it the index that pandas has written, or the only timestamp column.
+        **options
+            Those of `append`. A named load is one load a piece (``NAME``, ``NAME[100000:]``, ...), and is repeated as a
+            whole.
+
+        Returns
+        -------
+        Appended
+
+        Raises
+        ------
+        UsageError, SchemaError, LateRowsError, AppendError
+            As in `append`. Earlier pieces of the file may be stored: `.done` is what was, and `.first_row` the row of
+            the file at which the piece begins.
+        DataError
+            It is no Parquet file, or a broken one.
+        """
+        from walrus_ts.files.load import load_file
+        from walrus_ts.files.read import open_dataset
+
+        return load_file(self.append, open_dataset(Path(path), "parquet"), time=time, **options)
 
     def _minid(self, bound: Any, schema: Schema) -> bytes:
         """Return the id below which rows go, of a stream of this schema."""
@@ -693,13 +726,11 @@ def _sum(done: Appended, new: Appended) -> Appended:
     return Appended(done.rows + new.rows, done.skipped + new.skipped, first_id, last_id)
 
 
-def _check_options(late: Any, load: Any, maxlen: Any) -> None:
+def _check_options(late: Any, load: Any) -> None:
     if late not in ("raise", "skip"):
         raise UsageError(f"late is 'raise' or 'skip'; found {late!r}", late=late)
     if load is not None and (not isinstance(load, str) or not load or not _is_unicode(load)):
         raise UsageError(f"load is a name, a string of valid Unicode that is not empty; found {load!r}", load=load)
-    if maxlen is not None and (isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 0):
-        raise UsageError(f"maxlen is a number of rows, not negative; found {maxlen!r}", maxlen=maxlen)
 
 
 def _is_unicode(name: str) -> bool:
@@ -708,9 +739,10 @@ def _is_unicode(name: str) -> bool:
 
 
 def _count(n: Any) -> int:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-        raise UsageError(f"expected a number of rows, not negative; found {n!r}", n=n)
-    return n
+    number = check_count(n, "n", minimum=0)
+    if number is None:
+        raise UsageError("n is a number of rows; found None. `frame()` reads all of them.", n=n)
+    return number
 
 
 def _keep_fields(new: Schema, old: Schema) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,15 +17,17 @@ from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar import commands, text
 from walrus_ts.columnar.replies import Entries, from_objects
 from walrus_ts.columnar.schema import Column, Label, Records, Schema, same_label
+from walrus_ts.connection import check_count
 from walrus_ts.errors import DataError, SchemaError, UsageError
 from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name
 from walrus_ts.pandas_io.read_few import reading
 from walrus_ts.progress import Bar
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
-from walrus_ts.transfer.wire import Wire
+from walrus_ts.transfer.wire import Wire, persist
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from os import PathLike
 
     import polars as pl
     from redis import ConnectionPool
@@ -62,10 +65,9 @@ class Source:
         with Wire(self.pool) as wire:
             return look(wire, self.records)[1]
 
-    def look(self) -> tuple[StreamState | None, Schema | None]:
+    def look(self, patience_seconds: float = 0) -> tuple[StreamState | None, Schema | None]:
         """Return the stream's state, and the schema that frames are made by; None for what there is not."""
-        with Wire(self.pool) as wire:
-            state, schema = look(wire, self.records)
+        state, schema = persist(self.pool, lambda wire: look(wire, self.records), patience_seconds)
         if schema is not None:
             self.check_zone(schema)
         return state, schema
@@ -344,12 +346,10 @@ class Scan:
         limit: int | None = None,
         errors: Errors = "raise",
     ) -> None:
-        if limit is not None and limit < 0:
-            raise UsageError(f"limit is a number of rows, not negative; found {limit}", limit=limit)
         self._source = source
         self._start, self._stop = start, stop
         self._columns = None if columns is None else label_list(columns)
-        self._limit = limit
+        self._limit = check_count(limit, "limit", minimum=0)
         self._errors = errors
 
     def __repr__(self) -> str:
@@ -396,15 +396,7 @@ class Scan:
         """
         if self._start is None and self._stop is None and self._limit is not None and self._limit <= _FEW:
             return self._read_few(self._limit, dtype_backend, ids=ids, reverse=reverse)
-        return to_pandas(self.rows(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
-
-    def rows(self, *, ids: bool = False, reverse: bool = False) -> Rows:
-        """Read the range as Arrow has it, beside the schema that says what frame it stands for."""
-        decoder, range_ = self._begin(ids=ids)
-        name = self._source.records.key.decode(errors="backslashreplace")
-        with Bar(f"read {name}", range_.expected if range_ else None) as bar:
-            rows = combine(_told(self._pages(decoder, range_, reverse=reverse), bar), decoder.empty())
-        return _reversed(rows) if reverse else rows
+        return to_pandas(self._rows(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
 
     def to_arrow(self) -> pa.Table:
         """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name.
@@ -412,7 +404,7 @@ class Scan:
         Names are text there, and all different: a label that is no string, and the index, get a number behind their
         name where another column has it: ``"time_1"``.
         """
-        return self._arrow(self.rows())
+        return self._arrow(self._rows())
 
     def to_polars(self) -> pl.DataFrame:
         """Read the range into a polars DataFrame; names are as in `to_arrow`.
@@ -442,11 +434,34 @@ class Scan:
         """Read the range as Arrow record batches, in bounded memory."""
         yield from self._reader()
 
+    def to_parquet(self, path: str | PathLike[str]) -> int:
+        """Write the range into a Parquet file, in bounded memory; return how many rows.
+
+        `pandas.read_parquet` makes the frame of it that `to_pandas` does. A file that is there is replaced when all is
+        written.
+
+        Parameters
+        ----------
+        path : str or path
+        """
+        from walrus_ts.files.write import write_file
+
+        empty = Scan(self._source, columns=self._columns, limit=0).to_pandas()
+        return write_file(self, Path(path), "parquet", empty)
+
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Hand the range over as an Arrow stream (the Arrow PyCapsule interface)."""
         return self._reader().__arrow_c_stream__(requested_schema)
 
     # ------------------------------------------------------------------------------------------------------------------
+
+    def _rows(self, *, ids: bool = False, reverse: bool = False) -> Rows:
+        """Read the range as Arrow has it, beside the schema that says what frame it stands for."""
+        decoder, range_ = self._begin(ids=ids)
+        name = self._source.records.key.decode(errors="backslashreplace")
+        with Bar(f"read {name}", range_.expected if range_ else None) as bar:
+            rows = combine(_told(self._pages(decoder, range_, reverse=reverse), bar), decoder.empty())
+        return _reversed(rows) if reverse else rows
 
     def _begin(self, *, ids: bool = False) -> tuple[Decoder, Range | None]:
         """Look at the stream: what its columns are, and where the scan ends."""

@@ -130,7 +130,7 @@ def to_ids(times: pa.TimestampArray, after: StreamId | None = None) -> tuple[Ids
     Raises
     ------
     UsageError
-        More than 2**20 rows share one timestamp; the message names it.
+        More than 2**20 rows share one timestamp, or `after` leaves no id for it; the message names it.
     """
     milliseconds, sequence = split_times(times)
     if not len(times):
@@ -149,6 +149,13 @@ def to_ids(times: pa.TimestampArray, after: StreamId | None = None) -> tuple[Ids
             timestamp=times[row].as_py() if times.type.unit != "ns" else times[row].value,
         )
     sequence += counter.astype(np.uint64)
+    if base + int(runs[1]) > MAX_SEQUENCE + 1:
+        raise UsageError(
+            f"the stream ends with the id {after}, its millisecond has {MAX_SEQUENCE + 1 - base} ids left, "
+            f"and {runs[1]} rows share the timestamp {times[0]}. Append what is later, or to another stream.",
+            rows=int(runs[1]),
+            last_id=str(after),
+        )
     if base > COUNTERS:
         sequence[: runs[1]] += np.uint64(base - COUNTERS)
     return milliseconds, sequence

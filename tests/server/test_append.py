@@ -15,6 +15,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import redis
 from pandas.testing import assert_frame_equal
 
 import walrus_ts
@@ -141,6 +142,19 @@ class TestOrder:
         done = stream.append(at("2024-01-01", unit="ms"))
         assert done.first_id == "1704067200000-2"
         assert stream.frame()["x"].tolist() == [0, 7, 0]
+
+    @pytest.mark.parametrize("late", ["raise", "skip"])
+    @pytest.mark.parametrize("left", [0, 1])
+    def test_a_millisecond_without_ids(self, stream: TimeSeriesStream, db: Database, left: int, late: Any) -> None:
+        """Where another program's id leaves too few behind it, that is an error before anything is written."""
+        last = f"1704067200000-{2**64 - 1 - left}"
+        db.xadd(stream.key, {"x": 7}, last)
+        with pytest.raises(UsageError, match=rf"{last}.*has {left} ids left, and 2 rows") as caught:
+            stream.append(at("2024-01-01", "2024-01-01", "2024-01-02", unit="ms"), late=late)
+        assert not isinstance(caught.value, LateRowsError)
+        assert len(stream) == 1
+        rows = at("2024-01-01", "2024-01-02", unit="ms") if left else at("2024-01-02", unit="ms")
+        assert stream.append(rows).rows == 1 + left
 
 
 class TestClocks:
@@ -376,6 +390,25 @@ class TestSchema:
         assert str(found.dtype).startswith(wide)
         assert found.tolist() == [*pd.Series(first), *pd.Series(second)]
 
+    @pytest.mark.parametrize("evolve", [False, True])
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ({"a": 1, "b": 2}, {"a": 1}),
+            ({"a": 1}, {"a": 1, "b": 2}),
+            ({"a": 1}, {"a": 1, "b": None}),
+            ([{"a": [{"x": 1}]}], [{"a": [{"x": 1, "y": 2}]}]),
+        ],
+        ids=repr,
+    )
+    def test_dicts_keep_their_keys(self, stream: TimeSeriesStream, first: Any, second: Any, evolve: bool) -> None:
+        """Dicts as objects have the keys that they had: others are refused, for they would come back with these."""
+        stream.append(at("2024-01-01", x=objects(first)))
+        with pytest.raises(SchemaError, match="'x'"):
+            stream.append(at("2024-01-02", x=objects(second)), evolve=evolve)
+        stream.append(at("2024-01-02", x=objects(first)))
+        assert stream.frame()["x"].tolist() == [first, first]
+
     def test_decimals_among_objects_have_room(self, stream: TimeSeriesStream) -> None:
         """Decimals that are objects may grow, up to 38 digits, without a change of the record."""
         stream.append(at("2024-01-01", x=objects(Decimal("1.10"))))
@@ -475,6 +508,15 @@ class TestSchema:
         stream.append(at("2024-01-02", x=pd.Categorical(["a"])), evolve=True)
         assert stream.frame()["x"].cat.categories.tolist() == ["b", "unused", "a"]
         assert stream.frame()["x"].tolist() == ["b", "a"]
+
+    def test_categories_that_are_no_text(self, stream: TimeSeriesStream) -> None:
+        """Bytes that are no text are never added to categories, which are on record as text."""
+        stream.append(at("2024-01-01", x=pd.Categorical([b"a"])))
+        stream.append(at("2024-01-02", x=objects(b"b")), evolve=True)
+        with pytest.raises(SchemaError, match=r"'x'.*b'\\xff'") as caught:
+            stream.append(at("2024-01-03", x=objects(b"\xff")), evolve=True)
+        assert caught.value.value == b"\xff"
+        assert stream.frame()["x"].tolist() == [b"a", b"b"]
 
     def test_ordered_categories(self, stream: TimeSeriesStream) -> None:
         """Ordered categories are not added to: nobody knows where the new one belongs."""
@@ -694,12 +736,43 @@ class TestOtherData:
             series.append({key("a"): at("2024-01-02"), key("b"): at("2023-01-01")})
         assert list(caught.value.done) == [key("a")]
 
+    def test_errors_of_redis_py(self, db: Database, key: Callable[..., str]) -> None:
+        """An error of redis-py's own tells which streams are done, too."""
+        series = db.time_series("research", [key("a"), key("b")])
+        db.set(key("b"), "no stream")
+        with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE") as caught:
+            series.append({key("a"): at("2024-01-02"), key("b"): at("2024-01-01")})
+        assert caught.value.done[key("a")].rows == 1  # type: ignore[attr-defined]
+        assert caught.value.__notes__ == [f"Of the group's streams, done are: '{key('a')}'."]
+
 
 class TestTrimming:
     def test_maxlen(self, stream: TimeSeriesStream) -> None:
         """`maxlen` keeps the newest rows alone, exactly so many."""
         stream.append(seconds(12_000), maxlen=7)
         assert stream.frame()["x"].tolist() == list(range(11_993, 12_000))
+
+    @pytest.mark.parametrize("maxlen", [3, np.int64(3), np.uint8(3)])
+    def test_whole_numbers_of_numpy(self, stream: TimeSeriesStream, maxlen: Any) -> None:
+        """Numbers of rows may be numpy's."""
+        stream.append(seconds(10), maxlen=maxlen)
+        found = stream.frame(), stream.head(maxlen), stream.tail(maxlen), stream.frame(limit=maxlen)
+        assert [len(frame) for frame in found] == [3] * 4
+
+    @pytest.mark.parametrize("number", ["3", 2.5, 3.0, True, -1, np.float64(3), [3]])
+    def test_no_whole_numbers(self, stream: TimeSeriesStream, number: Any) -> None:
+        """What is no whole number is refused, wherever a number of rows is taken."""
+        stream.append(seconds(10))
+        for refuse in (
+            lambda: stream.append(seconds(1, "2025-01-01"), maxlen=number),
+            lambda: stream.head(number),
+            lambda: stream.tail(number),
+            lambda: stream.frame(limit=number),
+            lambda: stream.scan("2024", limit=number),
+        ):
+            with pytest.raises(UsageError, match="whole number"):
+                refuse()
+        assert len(stream) == 10
 
     def test_minid(self, stream: TimeSeriesStream) -> None:
         """`minid` removes older rows; it takes what bounds take."""

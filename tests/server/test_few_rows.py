@@ -219,9 +219,10 @@ class TestLost:
             stream.append(seconds(1, "2024-01-02"))
 
 
-def test_many_columns(stream: TimeSeriesStream) -> None:
+@pytest.mark.parametrize("columns", [few.MOST_COLUMNS, 5_000])
+def test_many_columns(stream: TimeSeriesStream, columns: int) -> None:
     """A row may have more columns than a script of the server's can pass on."""
-    frame = pd.DataFrame(1.5, index=seconds(3).index, columns=[f"c{n}" for n in range(5_000)])
+    frame = pd.DataFrame(1.5, index=seconds(3).index, columns=[f"c{n}" for n in range(columns)])
     appended_one_by_one(stream, frame)
     assert len(stream) == 3
 

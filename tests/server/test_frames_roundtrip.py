@@ -1,8 +1,10 @@
 """What comes back is what went in: every dtype, every label, every index."""
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -552,19 +554,25 @@ class TestRefused:
         assert not db.exists(stream.key)
 
     @pytest.mark.parametrize(
-        ("values", "cure"),
+        ("values", "cure", "mend"),
         [
-            ([pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2024-01-01", tz=BERLIN)], pd.to_datetime),
-            ([pd.Timedelta(1), pd.Timedelta(2)], pd.to_timedelta),
+            ([pd.Timestamp("2024")], "pd.to_datetime(frame['x'])", pd.to_datetime),
+            (
+                [pd.Timestamp("2024", tz="UTC"), pd.Timestamp("2024", tz=BERLIN)],
+                "pd.to_datetime(frame['x'], utc=True)",
+                partial(pd.to_datetime, utc=True),
+            ),
+            ([pd.Timedelta(1), pd.Timedelta(2)], "pd.to_timedelta(frame['x'])", pd.to_timedelta),
+            ([np.float64(1.5)], "frame['x'].astype(float)", lambda column: column.astype(float)),
         ],
-        ids=["times", "durations"],
+        ids=["times", "zones", "durations", "numbers"],
     )
-    def test_cures_for_objects(self, stream: TimeSeriesStream, values: list[Any], cure: Any) -> None:
-        """The error says what makes one type of times and of durations."""
+    def test_cures_for_objects(self, stream: TimeSeriesStream, values: list[Any], cure: str, mend: Any) -> None:
+        """The error says what makes one type of objects that are no plain ones of Python's, and that works."""
         frame = objects(*values)
-        with pytest.raises(UsageError, match=rf"pd\.{cure.__name__}\(frame\['x'\]"):
+        with pytest.raises(UsageError, match=re.escape(f"(`{cure}`)")):
             stream.append(frame)
-        frame["x"] = cure(frame["x"], **({"utc": True} if cure is pd.to_datetime else {}))
+        frame["x"] = mend(frame["x"])
         comes_back(stream, frame)
 
     def test_categories_that_are_no_text(self, stream: TimeSeriesStream, db: Database) -> None:

@@ -1,16 +1,20 @@
 """Lists, structs and maps <-> JSON.
 
-Within JSON a value is a number, text, true or false where JSON has it so; times and decimals are text, as they are in
-fields of their own, and durations and times of day integers in their unit.
+Within JSON a value is a number, text, true or false where JSON has it so; timestamps, dates and decimals are text, as
+they are in fields of their own, durations and times of day integers in their unit. What floats have and JSON has not is
+text: "nan", "inf", "-inf".
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
+
+_NO_JSON = ("nan", "inf", "-inf")
 
 
 def is_nested(type_: pa.DataType) -> bool:
@@ -93,11 +97,29 @@ def encode(array: pa.Array) -> pa.Array:
     text : BinaryArray, shape (n,)
     """
     array = without_views(array)
-    values = array.cast(map_leaves(array.type, _utc)).cast(map_leaves(array.type, _plain)).to_pylist()
+    type_ = map_leaves(array.type, _utc)
+    values = array.cast(type_).cast(map_leaves(array.type, _plain)).to_pylist()
+    jsons = (None if value is None else _to_json(value, type_) for value in values)
     texts = (
-        None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":")) for value in values
+        None if value is None else json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        for value in jsons
     )
     return pa.array([None if text is None else text.encode() for text in texts], pa.binary())
+
+
+def _to_json(value: Any, type_: pa.DataType) -> Any:
+    """Make what JSON has of a value as Python has it."""
+    if value is None:
+        return None
+    if pa.types.is_map(type_):
+        return [[_to_json(key, type_.key_type), _to_json(item, type_.item_type)] for key, item in value]
+    if pa.types.is_struct(type_):
+        return {field.name: _to_json(value[field.name], field.type) for field in _children(type_)}
+    if is_nested(type_):
+        return [_to_json(item, type_.value_type) for item in value]
+    if pa.types.is_floating(type_):
+        return value if math.isfinite(value) else str(value)
+    return value.replace(" ", "T") if pa.types.is_timestamp(type_) else value
 
 
 def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
@@ -110,7 +132,7 @@ def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
     """
     plain = map_leaves(type_, _plain)
     try:
-        values = [None if value is None else _pairs(json.loads(value), plain) for value in text.to_pylist()]
+        values = [None if value is None else _from_json(json.loads(value), plain) for value in text.to_pylist()]
         return _cast(pa.array(values, plain), type_)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError, pa.ArrowException) as error:
         raise pa.ArrowInvalid(f"no JSON of {type_}: {error}") from error
@@ -119,7 +141,8 @@ def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
 def _cast(array: pa.Array, type_: pa.DataType) -> pa.Array:
     """Cast what is within an array; Arrow's own cast stumbles over what lies beneath a null struct."""
     if not is_nested(type_):
-        return array.cast(_utc(type_)).cast(type_)
+        values = array.cast(_utc(type_))
+        return (values.dictionary_encode() if pa.types.is_dictionary(type_) else values).cast(type_)
     mask = array.is_null()
     if pa.types.is_struct(type_):
         fields = _children(type_)
@@ -137,16 +160,18 @@ def _cast(array: pa.Array, type_: pa.DataType) -> pa.Array:
     return kind.from_arrays(array.offsets, values, type=type_, mask=mask)
 
 
-def _pairs(value: Any, type_: pa.DataType) -> Any:
-    """Make tuples of the pairs that JSON has as lists: Arrow takes maps so."""
+def _from_json(value: Any, type_: pa.DataType) -> Any:
+    """Make what Arrow takes of a value as JSON has it: tuples of a map's pairs, and numbers of what JSON has not."""
     if value is None:
         return None
     if pa.types.is_map(type_):
-        return [(_pairs(key, type_.key_type), _pairs(item, type_.item_type)) for key, item in value]
+        return [(_from_json(key, type_.key_type), _from_json(item, type_.item_type)) for key, item in value]
     if pa.types.is_struct(type_):
-        return {field.name: _pairs(value[field.name], field.type) for field in _children(type_)}
+        return {field.name: _from_json(value[field.name], field.type) for field in _children(type_)}
     if is_nested(type_):
-        return [_pairs(item, type_.value_type) for item in value]
+        return [_from_json(item, type_.value_type) for item in value]
+    if isinstance(value, str) and pa.types.is_floating(type_) and value in _NO_JSON:
+        return float(value)
     return value
 
 

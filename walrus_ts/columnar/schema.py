@@ -568,7 +568,15 @@ def _fit_categories(column: Column, given: Column, array: pa.Array, where: str, 
             row=row,
             value=array[row].as_py(),
         )
-    added = [value.decode() for value in pc.unique(texts.filter(new)).to_pylist()]
+    try:
+        added = [value.decode() for value in pc.unique(texts.filter(new)).to_pylist()]
+    except UnicodeDecodeError as error:
+        raise SchemaError(
+            f"column {column.label!r} of {where} is categorical, and its categories are on record as text, which "
+            f"{error.object!r} is not. Append to another stream.",
+            column=column.label,
+            value=error.object,
+        ) from error
     return replace(column, dtype=["category", {**facts, "values": [*facts["values"], *added]}])
 
 

@@ -32,11 +32,6 @@ _OBJECTS: dict[str, pa.DataType | None] = {  # what pandas' infer_dtype says, an
     "nested": None,  # of the types within
     "empty": pa.null(),
 }
-_CURES = {  # of columns of objects that would come back changed, by their kind
-    "floating": "frame[{!r}].astype(float)",
-    "datetime": "pd.to_datetime(frame[{!r}], utc=True)",
-    "timedelta": "pd.to_timedelta(frame[{!r}])",
-}
 
 
 def to_array(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, bool]:
@@ -44,7 +39,7 @@ def to_array(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, bool]
     dtype, values = series.dtype, series.array
     if isinstance(dtype, pd.CategoricalDtype):
         return _categorical(series, label)
-    if dtype.kind == "O" and isinstance(dtype, np.dtype):
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
         array, description = _objects(series, label)
         return array, description, True
     if isinstance(dtype, pd.StringDtype):
@@ -146,7 +141,7 @@ def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
     text.check(array, label)
     for row, (value, back) in enumerate(zip(values, to_objects(array), strict=True)):
         if not absent[row] and not _same_object(value, back):
-            cure = _CURES.get(kind, "frame[{!r}].astype(...)").format(label)
+            cure = _cure(kind, label, values[~absent])
             raise UsageError(
                 f"column {label!r} has an object that would come back changed at row {row}: {value!r} of type "
                 f"{type(value).__name__} as {back!r}. Convert the column to one type (`{cure}`).",
@@ -154,6 +149,16 @@ def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
                 row=row,
             )
     return array, ["object", missing]
+
+
+def _cure(kind: str, label: Label, values: Objects) -> str:
+    """Tell what makes one type of a column of objects that would come back changed."""
+    if kind == "datetime":
+        several = len({value.tzinfo for value in values}) > 1
+        return f"pd.to_datetime(frame[{label!r}]{', utc=True' if several else ''})"
+    if kind == "timedelta":
+        return f"pd.to_timedelta(frame[{label!r}])"
+    return f"frame[{label!r}].astype({'float' if kind == 'floating' else '...'})"
 
 
 def _same_object(one: Any, other: Any) -> bool:

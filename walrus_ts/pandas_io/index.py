@@ -54,6 +54,12 @@ def _localised(index: pd.DatetimeIndex, zone: tzinfo) -> pd.DatetimeIndex:
             f"`frame.index = frame.index.tz_localize('{zone}', ambiguous=..., nonexistent=...)`.",
             tz=zone,
         ) from error
+    except (NotImplementedError, OverflowError) as error:  # pandas has no such time
+        raise UsageError(
+            f"the naive index, localised to the series' zone {zone}, has a time before 1970 or after 9999, in UTC: it "
+            f"has no stream id ({error})",
+            tz=zone,
+        ) from error
     if not localised.is_monotonic_increasing:  # pragma: no cover  ambiguous times are an error before
         raise UsageError(f"the index is out of order once it is localised to {zone}", tz=zone)
     return localised

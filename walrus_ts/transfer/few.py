@@ -9,22 +9,22 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from hashlib import sha1
 from typing import TYPE_CHECKING
 
 from redis.exceptions import BusyLoadingError, RedisError
 
-from walrus_ts.columnar import resp, text
+from walrus_ts.columnar import text
 from walrus_ts.columnar.commands import EMPTY_PAIR, command
 from walrus_ts.columnar.schema import Fitted, Origin, Records
 from walrus_ts.errors import AppendError
+from walrus_ts.transfer.script import MOST_UNPACKED, Script
 from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
 
 MOST_ROWS = 100
-MOST_COLUMNS = 2_000  # of a row: Lua's stack has room for some 8,000 arguments of a call
+MOST_COLUMNS = MOST_UNPACKED // 2  # of a row: a field and a value each
 _PATIENCE_SECONDS = 20.0
 _LOAD = re.compile(r"few:(\d+-\d+)")
 
@@ -32,7 +32,7 @@ _LOAD = re.compile(r"few:(\d+-\d+)")
 # before it; rows; then of each row: its id, how many arguments follow, fields and values. Returns 1 where the rows are
 # added, 0 where nothing is: the record is another, the stream is another (`StreamState.began`), or the ids are not
 # greater than its last one.
-_SCRIPT = b"""
+_SCRIPT = Script(b"""
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 local reply = redis.pcall('XINFO', 'STREAM', KEYS[1])
 if reply.err then return 0 end
@@ -52,8 +52,7 @@ for row = 1, tonumber(ARGV[4]) do
   at = at + 2 + count
 end
 return 1
-"""
-_SHA = sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
+""")
 
 
 Row = tuple[bytes, list[bytes]]  # its id; its fields and values, in turn
@@ -96,7 +95,7 @@ def append_few(pool: ConnectionPool, records: Records, record: bytes, origin: Or
         try:
             with Wire(pool) as wire:
                 sent = True
-                if _run(wire, [records.key, records.schema], arguments):
+                if _SCRIPT.run(wire, [records.key, records.schema], arguments):
                     return True
                 # Nothing is added now; but an earlier try, whose answer was lost, may have been carried out.
                 return lost and _lies_there(wire, records.key, *rows[0])
@@ -112,10 +111,10 @@ def append_few(pool: ConnectionPool, records: Records, record: bytes, origin: Or
 
 
 def _stopped(key: bytes, rows: Sequence[Row], error: Exception) -> AppendError:
-    load = f"few:{rows[0][0].decode()}"
+    load, reason = f"few:{rows[0][0].decode()}", str(error).rstrip(".")
     return AppendError(
-        f"appending {len(rows)} rows to stream {key.decode(errors='backslashreplace')!r} stopped: {error}. They may be "
-        f"stored, all or none; `append(frame, load={load!r})` stores them if they are not.",
+        f"appending {len(rows)} rows to stream {key.decode(errors='backslashreplace')!r} stopped: {reason}. They may "
+        f"be stored, all or none; `append(frame, load={load!r})` stores them if they are not.",
         appended=0,
         load=load,
         key=key,
@@ -148,13 +147,6 @@ def is_stored(pool: ConnectionPool, records: Records, id_: bytes, fitted: Fitted
             pairs += (column.field, value)
     with Wire(pool) as wire:
         return _lies_there(wire, records.key, id_, pairs or EMPTY_PAIR)
-
-
-def _run(wire: Wire, keys: list[bytes], arguments: list[bytes]) -> bool:
-    (reply,) = wire.ask(command(b"EVALSHA", _SHA, b"2", *keys, *arguments))
-    if isinstance(reply, resp.ErrorReply) and reply.message.startswith("NOSCRIPT"):
-        (reply,) = wire.ask(command(b"EVAL", _SCRIPT, b"2", *keys, *arguments))
-    return bool(check(reply))
 
 
 def _lies_there(wire: Wire, key: bytes, id_: bytes, pairs: list[bytes]) -> bool:

@@ -579,9 +579,9 @@ class _Load:
             wire.exchange(_DISCARD, _UNWATCH, *drop)
 
     def _stopped(self, error: Exception) -> AppendError:
-        appended = (self._earlier or 0) + self._stored
+        appended, reason = (self._earlier or 0) + self._stored, str(error).rstrip(".")
         return AppendError(
-            f"appending to {self._where} stopped after {appended} of {len(self._job.times)} rows: {error}. "
+            f"appending to {self._where} stopped after {appended} of {len(self._job.times)} rows: {reason}. "
             f"`append(frame, load={self.name!r})` stores the rest.",
             appended=appended,
             load=self.name,

@@ -1,0 +1,366 @@
+"""Files into streams and out of them: Parquet on streams and scans, and what the command line does with all formats."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pandas.testing import assert_frame_equal
+from pyarrow import feather, parquet
+
+from walrus_ts import Database, DataError, LateRowsError, TimeSeriesStream, UsageError
+from walrus_ts.files.csv_types import find_types, wider
+from walrus_ts.files.load import load_file
+from walrus_ts.files.read import open_file
+from walrus_ts.files.write import write_file
+
+Key = Callable[..., str]
+
+
+@pytest.fixture
+def new(db: Database, key: Key) -> Callable[[str], TimeSeriesStream]:
+    """Make a stream of a name."""
+
+    def make(name: str = "stream") -> TimeSeriesStream:
+        return db.time_series("files", [key(name)])[key(name)]
+
+    return make
+
+
+def rich(rows: int = 6, zone: str | None = "Europe/Oslo") -> pd.DataFrame:
+    """Make a frame with a column of many a dtype."""
+    index = pd.date_range("2024-01-01", periods=rows, freq="min", unit="us", tz=zone)
+    n = np.arange(rows)
+    return pd.DataFrame(
+        {
+            "price": np.where(n % 3, n / 3, np.nan),
+            "size": n,
+            "maybe": pd.array([None if i % 2 else int(i) for i in n], dtype="Int64"),
+            "venue": ["", "x", None] * (rows // 3),
+            "side": pd.Categorical(["sell", "buy", None] * (rows // 3), categories=["sell", "buy"], ordered=True),
+            "open": n % 2 == 0,
+            "raw": [b"\xff\x00", b"", None] * (rows // 3),
+            "when": index.tz_localize(None),
+        },
+        index=index,
+    )
+
+
+def csv_of(folder: Path, text: str, name: str = "file.csv") -> Path:
+    """Write a CSV."""
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# Parquet --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [None, "clock"])
+@pytest.mark.parametrize("zone", [None, "Europe/Oslo"])
+def test_parquet_round_trip(
+    new: Callable[..., TimeSeriesStream], tmp_path: Path, zone: str | None, name: str | None
+) -> None:
+    """A stream's Parquet file is, to pandas and to another stream, the frame that the stream gives."""
+    frame = rich(zone=zone).rename_axis(name)
+    stream, other = new("one"), new("other")
+    stream.append(frame)
+    path = tmp_path / "ticks.parquet"
+    assert stream.scan().to_parquet(path) == 6
+    assert_frame_equal(pd.read_parquet(path), frame, check_freq=False)
+    assert other.load_parquet(path).rows == 6
+    assert_frame_equal(other.frame(), frame, check_freq=False)
+
+
+def test_parquet_of_a_range(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """`to_parquet` writes what the scan names: a range, some columns; of nothing, a file without rows."""
+    stream, frame = new(), rich()
+    stream.append(frame)
+    path = tmp_path / "some.parquet"
+    assert stream.scan("2024-01-01 00:02", columns=["side", "size"]).to_parquet(path) == 4
+    assert_frame_equal(pd.read_parquet(path), frame.iloc[2:][["side", "size"]], check_freq=False)
+    assert stream.scan(stop="2023", columns=["size"]).to_parquet(str(path)) == 0
+    assert_frame_equal(pd.read_parquet(path), frame.iloc[:0][["size"]], check_freq=False)
+
+
+def test_parquet_labels_of_two_types(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """Labels that pandas cannot describe in a file become text there."""
+    stream = new()
+    stream.append(rich()[["size"]].assign(**{"x": 1.0}).rename(columns={"x": 7}))
+    stream.scan().to_parquet(tmp_path / "f.parquet")
+    assert parquet.read_schema(tmp_path / "f.parquet").names == ["time", "size", "7"]
+
+
+def test_a_failed_export_leaves_what_was_there(
+    db: Database, new: Callable[..., TimeSeriesStream], tmp_path: Path
+) -> None:
+    """A file is replaced only when all is written: of an export that failed there is no trace."""
+    stream = new()
+    stream.append(rich()[["size"]])
+    path = tmp_path / "f.parquet"
+    stream.scan().to_parquet(path)
+    before = path.read_bytes()
+    db.xadd(stream.key, {"size": "n/a"})
+    with pytest.raises(DataError, match="'n/a'"):
+        stream.scan().to_parquet(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["f.parquet"]
+
+
+def test_the_index_name_is_taken(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """Data with a column `time` beside an index without a name make a file that pandas reads as they are."""
+    stream, frame = new(), rich()[["size"]].rename(columns={"size": "time"})
+    stream.append(frame)
+    stream.scan().to_parquet(tmp_path / "f.parquet")
+    assert_frame_equal(pd.read_parquet(tmp_path / "f.parquet"), frame, check_freq=False)
+
+
+def test_load_parquet_without_pandas(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """A Parquet file that pandas has not written is appended as the Arrow table in it."""
+    times = pd.date_range("2024-01-01", periods=3, freq="h")
+    table = pa.table({"a": [1, None, 3], "at": times, "seen": times[::-1], "day": times.date})
+    path = tmp_path / "f.parquet"
+    parquet.write_table(table.replace_schema_metadata(None), path)
+    with pytest.raises(UsageError, match=r"expected one column of times in .*, found 'at', 'seen'"):
+        new().load_parquet(path)
+    assert new().load_parquet(path, time="at").rows == 3
+    assert new().frame()["a"].tolist() == [1, pd.NA, 3]
+    assert new("days").load_parquet(path, time="day").rows == 3
+    assert str(new("days").frame().index[-1]) == "2024-01-01 00:00:00"
+
+
+@pytest.mark.parametrize("index", ["id", None, ["id", "at"]])
+def test_load_parquet_with_another_index(
+    new: Callable[..., TimeSeriesStream], tmp_path: Path, index: str | list[str] | None
+) -> None:
+    """A frame's index of something else than times becomes columns."""
+    frame = pd.DataFrame({"id": [7, 30, 8], "at": pd.date_range("2024-01-01", periods=3), "x": [1.5, 2.5, 3.5]})
+    path = tmp_path / "f.parquet"
+    (frame.set_index(index) if index else frame).to_parquet(path)
+    assert new().load_parquet(path).rows == 3
+    assert_frame_equal(new().frame(), frame.set_index("at"), check_freq=False)
+
+
+def test_load_a_partitioned_data_set(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """A folder of Parquet files is appended in the order of their paths; the partitions' names are columns."""
+    for month in (1, 2):
+        folder = tmp_path / f"month={month}"
+        folder.mkdir()
+        index = pd.date_range(f"2024-0{month}-01", periods=3, freq="D", unit="us")
+        pd.DataFrame({"x": [1.0, 2.0, 3.0]}, index=index).to_parquet(folder / "part.parquet")
+    assert new().load_parquet(tmp_path).rows == 6
+    assert new().frame("2024-02")["month"].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "feather", "csv"])
+def test_a_broken_file(new: Callable[..., TimeSeriesStream], tmp_path: Path, ending: str) -> None:
+    """A file that is not what its name says is a `DataError` that names it."""
+    path = csv_of(tmp_path, "a,b\n1,2\n1,2,3\n", f"file.{ending}")
+    with pytest.raises(DataError, match=f"file.{ending}' cannot be read as"):
+        open_file(path)
+
+
+# Piece by piece -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make pieces of ten rows."""
+    monkeypatch.setattr("walrus_ts.files.read.pieces_rows", lambda columns: 10)
+
+
+def numbers(rows: int) -> pd.DataFrame:
+    """Make a frame of a row a second."""
+    return pd.DataFrame(
+        {"n": range(rows)}, index=pd.date_range("2024-01-01", periods=rows, freq="s", unit="us", name="at")
+    )
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "feather"])
+def test_a_named_load_in_pieces(
+    new: Callable[..., TimeSeriesStream], tmp_path: Path, small_pieces: None, ending: str
+) -> None:
+    """A named load of a file is repeated as a whole, wherever it stopped: it stores what is missing, once."""
+    stream, frame = new(), numbers(35)
+    path = tmp_path / f"file.{ending}"
+    if ending == "csv":
+        frame.to_csv(path)
+    else:
+        getattr(frame, f"to_{ending}")(path)
+    calls = 0
+
+    def stop(piece: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return stream.append(piece, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        load_file(stop, open_file(path), load="f")
+    assert stream.loads().index.tolist() == ["f", "f[10:]"]
+    told: list[tuple[int, int]] = []
+    done = load_file(stream.append, open_file(path), load="f", progress=lambda *rows: told.append(rows))
+    assert (done.rows, len(stream)) == (15, 35)
+    assert told[-1] == (35, 35)
+    assert load_file(stream.append, open_file(path), load="f").rows == 0
+    assert_frame_equal(stream.frame(), frame, check_freq=False)
+    assert sorted(stream.loads().index) == ["f", "f[10:]", "f[20:]", "f[30:]"]
+
+
+def test_an_error_in_a_later_piece(new: Callable[..., TimeSeriesStream], tmp_path: Path, small_pieces: None) -> None:
+    """An error in a later piece says from which row on the file's rows are counted, and what is stored."""
+    frame = numbers(35)
+    frame.index = frame.index[:25].append(frame.index[:10]).rename("at")
+    frame.to_parquet(tmp_path / "f.parquet")
+    with pytest.raises(UsageError, match="row 5") as caught:
+        new().load_parquet(tmp_path / "f.parquet")
+    assert caught.value.first_row == 20
+    assert caught.value.done.rows == 20
+    assert caught.value.__notes__[0].startswith("Rows are counted from row 20 of ")
+
+
+def test_options_of_append(new: Callable[..., TimeSeriesStream], tmp_path: Path, small_pieces: None) -> None:
+    """`load_parquet` takes what `append` takes, and counts over all pieces."""
+    stream = new()
+    numbers(35).to_parquet(tmp_path / "f.parquet")
+    stream.append(numbers(15))
+    with pytest.raises(LateRowsError):
+        stream.load_parquet(tmp_path / "f.parquet")
+    done = stream.load_parquet(tmp_path / "f.parquet", late="skip")
+    assert (done.rows, done.skipped) == (21, 14)
+    assert (done.first_id, done.last_id) == ("1704067214000-1", "1704067234000-0")
+
+
+# CSV ------------------------------------------------------------------------------------------------------------------
+
+
+def test_csv_dtypes(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """A CSV's columns get pandas' dtypes, and nullable ones where integers or bools have nulls."""
+    path = csv_of(
+        tmp_path,
+        "at,i,I,f,b,B,s,day,none\n"
+        '2024-01-01 09:30,1,,1,true,,"",2024-01-01,\n'
+        "2024-01-01T09:30:00.5,2,7,1.5,false,true,,2024-01-02,\n",
+    )
+    assert load_file(new().append, open_file(path), time="at").rows == 2
+    frame = new().frame()
+    assert frame.index.tolist() == [pd.Timestamp("2024-01-01 09:30"), pd.Timestamp("2024-01-01 09:30:00.5")]
+    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == {
+        "i": "int64",
+        "I": "Int64",
+        "f": "float64",
+        "b": "bool",
+        "B": "boolean",
+        "s": "str",
+        "day": "date32[day][pyarrow]",
+        "none": "str",
+    }
+    assert frame["s"].tolist()[0] == ""
+    assert frame["s"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        ("1", "1.5", pa.float64()),
+        ("1", "x", pa.string()),
+        ("1", 'say ""x""', pa.string()),
+        ("1", "99999999999999999999", pa.string()),
+        ("", "1", pa.int64()),
+        ("", "", pa.string()),
+        ("true", "1", pa.string()),
+        ("2024-01-01", "2024-01-01 09:30", pa.timestamp("us")),
+        ("2024-01-01 09:30", "2024-01-01 09:30:00.25", pa.timestamp("us")),
+        ("2024-01-01 09:30:00.25", "2024-01-01 09:30:00.123456789", pa.timestamp("ns")),
+        ("2024-01-01 09:30", "2024-01-01 09:30Z", pa.string()),
+        ("2024-01-01 09:30Z", "2024-01-01 09:30+0100", pa.timestamp("us", "UTC")),
+    ],
+)
+def test_csv_types_fit_all_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, last: str, expected: pa.DataType
+) -> None:
+    """A column's type fits all rows of the file, also those far behind its beginning."""
+    monkeypatch.setattr("walrus_ts.files.csv_types._BLOCK_BYTES", 1_000)
+    path = csv_of(
+        tmp_path, "k,v\n" + f'0,"{first}"\n'.replace('""', "") * 500 + f'1,"{last}"\n'.replace(',""\n', ",\n")
+    )
+    found = find_types(path)
+    assert found.types == {"k": pa.int64(), "v": expected}
+    assert found.rows == 501
+    assert next(open_file(path).batches()).num_rows < 500
+
+
+def test_wider_is_symmetric() -> None:
+    """Two types widen to one, whichever comes first."""
+    kinds = [
+        pa.int64(),
+        pa.float64(),
+        pa.bool_(),
+        pa.string(),
+        pa.date32(),
+        pa.timestamp("s"),
+        pa.timestamp("s", "UTC"),
+    ]
+    assert [(a, b) for a in kinds for b in kinds if wider(a, b) != wider(b, a)] == []
+
+
+def test_csv_compressed(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """A CSV may be compressed, as its name says."""
+    numbers(20).to_csv(tmp_path / "f.csv.gz")
+    assert load_file(new().append, open_file(tmp_path / "f.csv.gz")).rows == 20
+    assert_frame_equal(new().frame(), numbers(20), check_freq=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "time", "message"),
+    [
+        ("a,b\n1,2\n", None, "expected one column of times in .*, found none. Its columns: 'a' .int64., 'b' .int64."),
+        ("a,b\n1,2\n", "c", "has no column 'c'; it has 'a', 'b'"),
+        ("a,b\n31/01/2024,2\n", "a", "column 'a' of .* holds string, and not times such as 2024-01-31T09:30:00Z"),
+    ],
+)
+def test_csv_without_times(tmp_path: Path, text: str, time: str | None, message: str) -> None:
+    """A file whose column of times is not to be found is an error that says which columns there are."""
+    with pytest.raises(UsageError, match=message):
+        open_file(csv_of(tmp_path, text)).time_column(time)
+
+
+def test_csv_columns_of_one_name(tmp_path: Path) -> None:
+    """A CSV with two columns of one name is a `DataError`."""
+    with pytest.raises(DataError, match="two columns 'a'"):
+        open_file(csv_of(tmp_path, "a,a\n1,2\n"))
+
+
+def test_an_unknown_ending(tmp_path: Path) -> None:
+    """A name that does not say what a file is, is an error that lists the endings there are."""
+    with pytest.raises(UsageError, match=r"ends in .csv, .parquet, .pq, .feather, .arrow, .ipc, or .csv.gz"):
+        open_file(tmp_path / "file.xls")
+
+
+@pytest.mark.parametrize("kind", ["csv", "feather"])
+def test_written_files_load_again(new: Callable[..., TimeSeriesStream], tmp_path: Path, kind: Any) -> None:
+    """What is written as CSV or Feather loads into an equal stream; of a CSV, as far as CSV has types."""
+    frame = rich().drop(columns=[] if kind == "feather" else ["side", "raw"]).rename_axis("at")
+    stream, other = new("one"), new("other")
+    stream.append(frame)
+    path = tmp_path / f"f.{kind}"
+    assert write_file(stream.scan(), path, kind, stream.frame(limit=0)) == 6
+    load_file(other.append, open_file(path), time="at")
+    found = other.frame()
+    if kind == "csv":
+        found = found.tz_convert("Europe/Oslo")
+    else:
+        assert feather.read_table(path).num_rows == 6
+    assert_frame_equal(found, frame, check_freq=False)
+
+
+def test_csv_has_no_lists(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """A column of lists cannot be written as CSV, and the error names it."""
+    stream = new()
+    stream.append(pa.table({"at": pd.to_datetime(["2024-01-01"]), "x": [[1, 2]]}))
+    with pytest.raises(UsageError, match=r"column 'x' holds list<.*>, which CSV does not have"):
+        write_file(stream.scan(), tmp_path / "f.csv", "csv", stream.frame(limit=0))

@@ -1,0 +1,179 @@
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import walrus_ts
+from tests.consuming import Key, rows, series, xs
+from tests.helpers import wait_until
+from tests.own_server import OwnServer, own_server
+from walrus_ts import GroupMissingError
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[OwnServer]:
+    """Start a server that may be killed."""
+    with own_server(tmp_path) as server:
+        yield server
+
+
+@contextmanager
+def later(work: object, after: float = 0.2) -> Iterator[None]:
+    """Do something in another thread, some seconds after the block has begun."""
+    timer = threading.Timer(after, work)  # type: ignore[arg-type]
+    timer.start()
+    yield
+    timer.join()
+
+
+def test_a_server_restarted_with_its_data(own: OwnServer) -> None:
+    """A worker that waits, and one that has a batch in hand, go on when the server is back with its data."""
+
+    def restart() -> None:
+        own.kill()
+        own.start()
+        with walrus_ts.connect(own.url) as other:
+            other.time_series("other", ["ticks"]).ticks.append(rows(2, "2025", first=10))
+
+    with walrus_ts.connect(own.url) as db:
+        ts = series(db, "ticks", n=2, consumer="w")
+        batches = ts.batches()
+        batch = next(batches)
+        own.kill()
+        own.start()
+        assert batch.ack() == 2
+        with later(restart):
+            batch = next(batches)
+        assert (xs(batch), batch.deliveries.tolist()) == ([10, 11], [1, 1])
+        assert batch.ack() == 2
+        batches.close()
+
+
+def test_a_server_restarted_without_its_data(own: OwnServer) -> None:
+    """Where group and stream are gone, the group is made anew from the series' position, with a warning."""
+
+    def restart() -> None:
+        own.kill()
+        own.forget()
+        own.start()
+        with walrus_ts.connect(own.url) as other:
+            other.time_series("other", ["ticks"]).ticks.append(rows(4).astype("float64"))
+
+    with walrus_ts.connect(own.url) as db:
+        ts = db.time_series("readers", {"ticks": pd.Timestamp("2024-01-01 00:00:01")}, consumer="w")
+        ts.create(mkstream=True)
+        ts.ticks.append(rows(3))
+        with ts.batches() as batches:
+            batch = next(batches)
+            assert (xs(batch), batch.ack()) == ([2], 1)
+            with later(restart), pytest.warns(RuntimeWarning, match=r"'readers'.*made anew.*1704067201000-"):
+                batch = next(batches)
+            assert xs(batch) == [2.0, 3.0]
+            assert batch.frame["x"].dtype == "float64"
+            assert batch.ack() == 2
+
+
+def test_a_stream_deleted_and_made_again(db: walrus_ts.Database, key: Key) -> None:
+    """Rows of a new stream under the old name are delivered as they are; other streams' backlogs are not forgotten."""
+    ts = series(db, key("a"), key("b"), n=4, consumer="w")
+    list(ts.batches(wait=0))
+    with ts.batches(count=2, wait=5) as batches:
+        assert xs(next(batches)) == [0, 1]
+        ts[key("a")].drop()
+        db.time_series("other", [key("a")])[key("a")].append(rows(1, "2023", first=100).astype("string"))
+        with pytest.warns(RuntimeWarning, match="the stream was deleted"):
+            seen = [next(batches) for _ in range(3)]
+    assert [b.frame["x"].tolist() for b in seen if b.frame["stream"].iloc[0] == key("a")] == [["100"]]
+    assert sorted(x for b in seen if b.frame["stream"].iloc[0] == key("b") for x in xs(b)) == [0, 1, 2, 3]
+
+
+def test_deleted_while_waiting(db: walrus_ts.Database, key: Key) -> None:
+    """A worker that waits for rows of a stream that is deleted waits for those of the next one."""
+    ts = series(db, key(), n=1)
+
+    def replace() -> None:
+        db.delete(key())
+        db.time_series("other", [key()])[key()].append(rows(1, first=7))
+
+    with ts.batches(wait=5) as batches:
+        next(batches).ack()
+        with later(replace), pytest.warns(RuntimeWarning, match="made anew"):
+            assert xs(next(batches)) == [7]
+
+
+def test_a_group_destroyed_before_a_rejection(db: walrus_ts.Database, key: Key) -> None:
+    """Acknowledging finds nothing pending where the group has gone; rejecting and extending say that it has."""
+    ts = series(db, key(), n=1)
+    batches = ts.batches(wait=0)
+    batch = next(batches)
+    ts.destroy()
+    for act in (batch.reject, batch.extend):
+        with pytest.raises(GroupMissingError, match="readers"):
+            act()
+    assert batch.ack() == 0
+    batches.close()
+
+
+def test_killed_connections(db: walrus_ts.Database, url: str, key: Key) -> None:
+    """A worker whose connections are killed again and again gets every row once, and acknowledges it."""
+    series(db, key())
+    stop = threading.Event()
+
+    def kill() -> None:
+        while not stop.wait(0.03):
+            for client in other.client_list():
+                if client["id"] != str(other.client_id()) and client["name"] == "victim":
+                    other.client_kill_filter(_id=client["id"])
+
+    with walrus_ts.connect(url, client_name="victim") as victim, walrus_ts.connect(url) as other:
+        ts = victim.time_series("readers", [key()])
+        killer = threading.Thread(target=kill)
+        killer.start()
+        seen: list[int] = []
+        try:
+            with ts.batches(count=7, wait=10) as batches:
+                for n in range(10):
+                    other.time_series("writers", [key()])[key()].append(rows(20, f"2024-01-{n + 1:02}", first=20 * n))
+                    while len(seen) < 20 * (n + 1):
+                        with next(batches) as batch:
+                            seen += xs(batch)
+                            assert batch.deliveries.max() == 1
+                            time.sleep(0.01)
+        finally:
+            stop.set()
+            killer.join()
+        assert sorted(seen) == [*range(200)]
+        assert other.xpending(key(), "readers")["pending"] == 0
+
+
+def test_a_wait_outlasts_the_sockets_timeout(db: walrus_ts.Database, url: str, key: Key) -> None:
+    """redis-py gives a reply `socket_timeout` seconds; waiting for rows is no lost reply."""
+    series(db, key())
+    with walrus_ts.connect(url, socket_timeout=0.1, client_name=key()) as impatient:
+        begun = db.info("stats")["total_connections_received"]
+        assert list(impatient.time_series("readers", [key()]).batches(wait=0.6)) == []
+        assert db.info("stats")["total_connections_received"] - begun <= 2
+
+
+def test_memory_does_not_grow_while_work_is_slow(db: walrus_ts.Database, key: Key) -> None:
+    """Nothing is read before it is asked for: what is pending is the batch in hand, however many rows are waiting."""
+    ts = series(db, key(), n=1_000)
+    with ts.batches(count=10, wait=0) as batches:
+        for _ in range(3):
+            with next(batches):
+                time.sleep(0.02)
+                assert len(ts[key()].pending_frame()) == 10
+    assert ts.status()["lag"].tolist() == [970]
+
+
+def test_rows_left_by_a_killed_connection_are_the_workers_own(db: walrus_ts.Database, key: Key) -> None:
+    """Rows that reached a consumer of this name, and never its worker, are delivered when it begins."""
+    ts = series(db, key(), n=3, consumer="w")
+    db.xreadgroup("readers", "w", {key(): ">"})
+    batch = next(ts.batches(wait=0))
+    assert (xs(batch), batch.deliveries.tolist()) == ([0, 1, 2], [2, 2, 2])
+    wait_until(lambda: len(ts[key()].pending()) == 3)

@@ -1,0 +1,141 @@
+"""The types of a CSV's columns, so that all of its rows fit them.
+
+Arrow reads a CSV piece by piece with the types that the first megabytes suggest, and stops where a later value does not
+fit them. So the file is read twice: first to find types that fit every row, which costs a small part of what storing
+the rows does, and means that a value in the last row is no surprise when all others are stored.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import csv
+
+from walrus_ts.errors import DataError
+
+_BLOCK_BYTES = 8 << 20
+_NANOSECONDS = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
+_MISFIT = re.compile(
+    r"In CSV column #(?P<column>\d+): (?:Row #\d+: )?CSV conversion error to [^:]+: "
+    r"(?:invalid value|expected (?:no|a) zone offset in) '(?P<value>.*)'",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Types:
+    """What a CSV holds.
+
+    Attributes
+    ----------
+    types : dict of name -> DataType
+        Of all columns.
+    nulls : set of str
+        The columns that have nulls.
+    rows : int
+    """
+
+    types: dict[str, pa.DataType]
+    nulls: set[str]
+    rows: int
+
+
+def open_csv(path: Path, types: dict[str, pa.DataType]) -> csv.CSVStreamingReader:
+    """Begin to read a CSV; columns without a type get what the beginning of the file suggests."""
+    return csv.open_csv(
+        path,
+        read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=types,
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            true_values=["true", "True", "TRUE"],  # and not 1, which Arrow takes for true, too
+            false_values=["false", "False", "FALSE"],
+        ),
+    )
+
+
+def find_types(path: Path) -> Types:
+    """Read a CSV through, and find types that fit all of its rows.
+
+    Raises
+    ------
+    DataError
+        It is no CSV: its rows differ in length, a name is there twice, it is empty.
+    """
+    types: dict[str, pa.DataType] = {}
+    while True:
+        try:
+            found = _read_through(path, types)
+        except pa.ArrowInvalid as error:
+            misfit = _MISFIT.match(str(error))
+            if misfit is None:
+                raise DataError(f"{str(path)!r} cannot be read as CSV: {error}", path=str(path)) from error
+            with open_csv(path, types) as reader:
+                field = reader.schema.field(int(misfit["column"]))
+            types[field.name] = wider(field.type, _type_of(misfit["value"]))
+        else:
+            fractions = {
+                n: pa.timestamp("us", k.tz) for n, k in found.types.items() if k in _NANOSECONDS and n not in types
+            }
+            if not fractions:
+                return Types({name: _settled(kind) for name, kind in found.types.items()}, found.nulls, found.rows)
+            types |= fractions  # Arrow has nanoseconds for any fraction; pandas, and so we, microseconds where they do
+
+
+def _settled(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(kind) and kind.unit == "s":
+        return pa.timestamp("us", kind.tz)  # as pandas: the next file of the kind may have fractions
+    return pa.string() if pa.types.is_null(kind) else kind
+
+
+def _read_through(path: Path, types: dict[str, pa.DataType]) -> Types:
+    rows, nulls = 0, set()
+    with open_csv(path, types) as reader:
+        schema = reader.schema
+        for name in schema.names:
+            if schema.names.count(name) > 1:
+                raise DataError(f"{str(path)!r} has two columns {name!r}; rename one of them", path=str(path))
+        for batch in reader:
+            rows += batch.num_rows
+            nulls |= {name for name, column in zip(schema.names, batch.columns, strict=True) if column.null_count}
+    return Types(dict(zip(schema.names, schema.types, strict=True)), nulls, rows)
+
+
+def _type_of(value: str) -> pa.DataType:
+    """Return the type that Arrow gives a single value; text for an integer that no integer type holds."""
+    if re.fullmatch(r"[+-]?\d+", value) and not -(2**63) <= int(value) < 2**63:
+        return pa.string()
+    quoted = '"' + value.replace('"', '""') + '"'
+    return csv.read_csv(
+        pa.BufferReader(f"x\n{quoted}\n".encode()), parse_options=csv.ParseOptions(newlines_in_values=True)
+    ).schema.types[0]
+
+
+def wider(old: pa.DataType, new: pa.DataType) -> pa.DataType:
+    """Return a type that holds the values of two, in the end text.
+
+    Examples
+    --------
+    >>> wider(pa.int64(), pa.float64())
+    DataType(double)
+    >>> wider(pa.bool_(), pa.int64())
+    DataType(string)
+    """
+    kinds = pa.types
+    if kinds.is_null(old) and not kinds.is_null(new):
+        return new
+    if {old, new} == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    if all(kinds.is_timestamp(kind) or kinds.is_date32(kind) for kind in (old, new)) and old != new:
+        zones = {kind.tz for kind in (old, new) if kinds.is_timestamp(kind)}
+        zoned_dates = "UTC" in zones and any(kinds.is_date32(kind) for kind in (old, new))
+        if len(zones) == 1 and not zoned_dates:
+            units = {kind.unit for kind in (old, new) if kinds.is_timestamp(kind)}
+            unit = "s" if units == {"s"} else "ns" if "us" in units else "us"
+            return pa.timestamp(unit, zones.pop())
+    return pa.string()
