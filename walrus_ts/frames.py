@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Errors = Literal["raise", "coerce"]
 STREAM_ID = "stream_id"
+_LARGE = 64 << 20  # bytes
 _FEW = 100  # rows that are read at one round trip
 _NO_RECORD = Schema((), unit="ms")
 
@@ -260,8 +261,28 @@ def _is_filler(field: bytes, values: pa.Array) -> bool:
 
 
 def combine(pieces: Iterable[Rows], empty: Rows) -> Rows:
-    """Join rows that follow each other; columns that not all of them have come last, null where they are missing."""
-    parts = list(pieces) or [empty]
+    """Join rows that follow each other; columns that not all of them have come last, null where they are missing.
+
+    Small pieces are copied into large ones as they come: the memory of large ones goes back to the system when they are
+    converted, that of small ones stays with Arrow.
+    """
+    parts: list[Rows] = []
+    small: list[Rows] = []
+    size = 0
+    for piece in pieces:
+        small.append(piece)
+        size += sum(array.nbytes for array in piece.arrays)
+        if size >= _LARGE:
+            parts.append(_compact(_joined(small)))
+            small, size = [], 0
+    return _joined([*parts, *small] or [empty])
+
+
+def _compact(rows: Rows) -> Rows:
+    return replace(rows, arrays=[pa.chunked_array([array.combine_chunks()], array.type) for array in rows.arrays])
+
+
+def _joined(parts: list[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     widest = max((part.schema for part in parts), key=lambda schema: len(schema.columns))
