@@ -162,7 +162,7 @@ def _floats(array: pa.Array) -> Floats:
 def _last_tick(scan: Scan, columns: Sequence[Column]) -> int:
     """Return the time of the last row of a range; 0 where there is none."""
     last = Scan(scan._source, scan._start, scan._stop, columns=[columns[0].label], limit=1)
-    return max(last.rows(reverse=True).ticks.tolist(), default=0)
+    return max(last._rows(reverse=True).ticks.tolist(), default=0)
 
 
 class Peaks:
