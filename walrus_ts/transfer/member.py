@@ -290,6 +290,10 @@ class Member:
         -------
         list
             ``[b"lost", gone, taken]``, ``[b"changed"]``, ``[b"failed", number, error]`` or ``[b"done", replies]``.
+
+        Raises
+        ------
+        GroupMissingError
         """
         keys = [key for key, _ in rows]
         arguments = [self.group, self.consumer, b"%d" % len(rows)]
@@ -302,7 +306,10 @@ class Member:
         arguments.append(b"%d" % len(commands))
         for parts in commands:
             arguments += [b"%d" % len(parts), *parts]
-        found: list[Any] = _COMMIT.run(wire, keys, arguments)
+        try:
+            found: list[Any] = _COMMIT.run(wire, keys, arguments)
+        except ResponseError as error:
+            raise missing_group(error, self.group, self.keys) from error
         return found
 
     def leave(self) -> None:
