@@ -55,6 +55,13 @@ class Batches(Iterator[Batch]):
         self._bar = Bar(f"read {feed.member.group.decode(errors='backslashreplace')}")
         self.lost = 0
 
+    def __repr__(self) -> str:
+        member = self._feed.member
+        group, consumer, *keys = (
+            repr(name.decode(errors="backslashreplace")) for name in (member.group, member.consumer, *member.keys)
+        )
+        return f"<Batches of {group} on {', '.join(keys)}, consumer {consumer}>"
+
     def __next__(self) -> Batch:
         if self._closed:
             raise StopIteration
