@@ -20,7 +20,6 @@ from walrus_ts.pandas_io.index import checked_index, index_facts, to_index, to_t
 from walrus_ts.pandas_io.labels import describe_labels, restore_labels
 from walrus_ts.pandas_io.restore import Backend, Objects, to_values
 
-
 _LARGE = 1 << 24  # bytes
 
 
