@@ -208,9 +208,9 @@ class Batch:
         """Queue commands that run together with the acknowledgement of the batch's rows, exactly once.
 
         At the end of the block a script on the server checks that every row is still pending with this consumer, runs
-        the commands, and acknowledges the rows, in one step. Where the block raises, nothing is run. `append` adds rows
-        to streams in it. A command that the server refuses stops the script; those before it have been run then, and
-        the rows stay pending.
+        the commands, and acknowledges the rows, in one step. Where the block raises, nothing is run, and the rows are
+        delivered again, as after ``with batch:``. `append` adds rows to streams in it. A command that the server
+        refuses stops the script; those before it have been run then, and the rows stay pending.
 
         Yields
         ------

@@ -34,7 +34,8 @@ class Batches(Iterator[Batch]):
     """The batches of a consumer, one after the other; made by `batches`.
 
     Closing it, or leaving it (``break``, Ctrl-C), hands the rows of the batch in hand back as if they had not been
-    delivered. Use it in a ``with`` block for that to happen at once.
+    delivered; the batch can still be acknowledged, unless somebody has taken them over. Use it in a ``with`` block for
+    that to happen at once.
 
     Attributes
     ----------

@@ -23,7 +23,7 @@ from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name
 from walrus_ts.pandas_io.read_few import reading
 from walrus_ts.progress import Bar
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
-from walrus_ts.transfer.wire import Wire, persist
+from walrus_ts.transfer.wire import GRACE_SECONDS, persist
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -63,10 +63,9 @@ class Source:
 
     def recorded(self) -> Schema | None:
         """Return the stream's schema; None where it has none."""
-        with Wire(self.pool) as wire:
-            return look(wire, self.records)[1]
+        return persist(self.pool, lambda wire: look(wire, self.records), GRACE_SECONDS)[1]
 
-    def look(self, patience_seconds: float = 0) -> tuple[StreamState | None, Schema | None]:
+    def look(self, patience_seconds: float = GRACE_SECONDS) -> tuple[StreamState | None, Schema | None]:
         """Return the stream's state, and the schema that frames are made by; None for what there is not."""
         state, schema = persist(self.pool, lambda wire: look(wire, self.records), patience_seconds)
         if schema is not None:

@@ -1,9 +1,15 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 import walrus_ts
 from tests.consuming import Key, rows, series
+from tests.own_server import own_server
+from tests.proxy import Proxy
 from walrus_ts import GroupMissingError, UsageError
 
 
@@ -92,6 +98,19 @@ def test_consumers_frame(db: walrus_ts.Database, key: Key) -> None:
     assert ts.consumers_frame()["stream"].tolist() == [key("a"), key("a")]
     assert (len(empty), empty.dtypes.tolist()) == (0, ts.consumers_frame().dtypes.tolist())
     assert consumers["pending"].dtype == np.dtype("int64")
+
+
+@pytest.mark.parametrize("ask", ["status", "pending_frame", "consumers_frame"])
+def test_a_connection_that_is_cut(tmp_path: Path, ask: str) -> None:
+    """A question whose answer is cut is asked again."""
+    with own_server(tmp_path) as server, Proxy(server.port) as proxy, walrus_ts.connect(server.url) as direct:
+        expected = getattr(series(direct, "a", n=3), ask)()
+        with walrus_ts.connect(proxy.url, retry=Retry(NoBackoff(), 1)) as db:
+            ts = db.time_series("readers", ["a"])
+            for place in range(0, 1_000, 50):
+                proxy.cut_after(place, "replies")
+                pd.testing.assert_frame_equal(getattr(ts, ask)(), expected)
+        assert proxy.cuts
 
 
 def test_frames_of_a_group_that_is_not_there(db: walrus_ts.Database, key: Key) -> None:

@@ -15,13 +15,12 @@ from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
 from walrus_ts.columnar.schema import Records
 from walrus_ts.errors import GroupMissingError
 from walrus_ts.transfer.script import Script
-from walrus_ts.transfer.wire import PATIENCE_SECONDS, Wire, check, persist, refuse_error
+from walrus_ts.transfer.wire import GRACE_SECONDS, PATIENCE_SECONDS, Wire, check, persist, refuse_error
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
 
 _IDS_A_COMMAND = 1_000
-_GRACE_SECONDS = 1.0  # for which an end waits for a server that is away: what it leaves is taken over all the same
 
 # Moves rows to the dead letters, each in one step with its acknowledgement; a row that is no longer pending, or that
 # has been delivered again meanwhile, is left alone. Returns how many were moved, and how many the stream no longer
@@ -268,7 +267,7 @@ class Member:
         """
         for at in range(0, len(rows), _IDS_A_COMMAND):
             flat = [part for id_, count in rows[at : at + _IDS_A_COMMAND] for part in (id_, b"%d" % count)]
-            self._run(_HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *flat], _GRACE_SECONDS)
+            self._run(_HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *flat], GRACE_SECONDS)
 
     def commit(
         self,
@@ -321,7 +320,7 @@ class Member:
             The server has been away for a second, or refuses.
         """
         for key in self.keys:
-            self._run(_LEAVE, [key], [self.group, self.consumer], _GRACE_SECONDS)
+            self._run(_LEAVE, [key], [self.group, self.consumer], GRACE_SECONDS)
 
     def _run(
         self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], seconds: float = PATIENCE_SECONDS

@@ -38,6 +38,7 @@ T = TypeVar("T")
 LOST = (ConnectionError, TimeoutError)
 REFUSED_LOGIN = (AuthenticationError, AuthorizationError)  # redis-py derives them from ConnectionError
 PATIENCE_SECONDS = 60.0  # for which the server may be away
+GRACE_SECONDS = 1.0  # likewise, where somebody waits for a small answer, or for an end
 _FIRST_BUFFER = 1 << 16
 
 _ERRORS: dict[str, type[Exception]] = {
