@@ -657,7 +657,7 @@ class TestOtherData:
         self, db: Database, key: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Where a chunk's answer is lost for good, the error says that its rows may be stored, too."""
-        monkeypatch.setattr(load, "_PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.2)
         table = pa.table({"t": pa.array(seconds(30_000).index), "x": range(30_000)})
         reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=15_000))
         with Relay(db, tmp_path) as relay, walrus_ts.connect(relay.url) as through:

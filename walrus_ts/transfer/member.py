@@ -130,7 +130,10 @@ for c = 1, tonumber(take()) do
   local count = tonumber(take())
   local reply = redis.pcall(unpack(ARGV, at + 1, at + count))
   at = at + count
-  if type(reply) == 'table' and reply.err then return {'failed', c, reply.err} end
+  if type(reply) == 'table' and reply.err then
+    if c == 1 and (string.find(reply.err, '^READONLY') or string.find(reply.err, '^NOREPLICAS')) then return reply end
+    return {'failed', c, reply.err}
+  end
   replies[c] = reply
 end
 for s = 1, streams do
