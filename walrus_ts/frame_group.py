@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from walrus_ts.columnar.schema import Label, Schema, to_bytes
+from walrus_ts.columnar.labels import Label
+from walrus_ts.columnar.schema import Schema, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError

@@ -14,7 +14,9 @@ import pyarrow as pa
 from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.schema import Fitted, Label, Origin, Records, Schema, fit, to_bytes
+from walrus_ts.columnar.fitting import Fitted, fit
+from walrus_ts.columnar.labels import Label
+from walrus_ts.columnar.schema import Origin, Records, Schema, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import AppendError, UsageError

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar import commands, text
+from walrus_ts.columnar.labels import Label, same_label
 from walrus_ts.columnar.replies import Entries, from_objects
-from walrus_ts.columnar.schema import Column, Label, Records, Schema, same_label
+from walrus_ts.columnar.schema import Column, Records, Schema
 from walrus_ts.connection import check_count
 from walrus_ts.errors import DataError, SchemaError, UsageError
 from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name

@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 
 from walrus_ts.columnar import nested, text
-from walrus_ts.columnar.schema import Column, Label, Schema, fields_for
+from walrus_ts.columnar.labels import Label, fields_for
+from walrus_ts.columnar.schema import Column, Schema
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import TICKS, Unit, parse_zone
 from walrus_ts.pandas_io.dump import combined, to_array

@@ -12,7 +12,7 @@ from redis.exceptions import BusyLoadingError, ResponseError
 
 from walrus_ts.columnar import text
 from walrus_ts.columnar.commands import EMPTY_PAIR, command, id_texts
-from walrus_ts.columnar.schema import Fitted
+from walrus_ts.columnar.fitting import Fitted
 from walrus_ts.errors import BatchLostError, GroupMissingError, UsageError
 from walrus_ts.ids import StreamId, to_ids
 from walrus_ts.transfer.load import Job, check_late, first_write, record_to_write

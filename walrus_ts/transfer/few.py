@@ -15,7 +15,8 @@ from redis.exceptions import BusyLoadingError, RedisError
 
 from walrus_ts.columnar import text
 from walrus_ts.columnar.commands import EMPTY_PAIR, command
-from walrus_ts.columnar.schema import Fitted, Origin, Records
+from walrus_ts.columnar.fitting import Fitted
+from walrus_ts.columnar.schema import Origin, Records
 from walrus_ts.errors import AppendError
 from walrus_ts.transfer.script import MOST_UNPACKED, Script
 from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check

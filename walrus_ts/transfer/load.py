@@ -28,8 +28,9 @@ from redis.exceptions import BusyLoadingError
 
 from walrus_ts.columnar import commands, resp, text
 from walrus_ts.columnar.commands import command
+from walrus_ts.columnar.fitting import Fitted
 from walrus_ts.columnar.replies import SLACK
-from walrus_ts.columnar.schema import Fitted, Origin, Records, Schema
+from walrus_ts.columnar.schema import Origin, Records, Schema
 from walrus_ts.errors import AppendError, DataError, LateRowsError, UsageError
 from walrus_ts.ids import Ids, StreamId, count_late, split_times, to_ids
 from walrus_ts.transfer.scan import StreamState, current_schema
