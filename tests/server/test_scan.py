@@ -89,7 +89,9 @@ def test_a_server_that_is_away_for_a_while(tmp_path: Path) -> None:
         server.kill()
         later = Timer(1.0, server.start)
         later.start()
-        for frame in frames:
-            found += frame["x"].tolist()
-        later.join()
+        try:
+            for frame in frames:
+                found += frame["x"].tolist()
+        finally:
+            later.join()
     assert found == list(range(ROWS))
