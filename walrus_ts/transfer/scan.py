@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import BusyLoadingError
+
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import Entries, EntriesReply, glance
 from walrus_ts.columnar.schema import Origin, Records, Schema
@@ -161,7 +163,7 @@ def pages(pool: ConnectionPool, range_: Range, *, reverse: bool = False) -> Iter
         The connection was lost, and behind it there is not what was read before: the server has lost data, say.
     """
     cursor = _Cursor(range_, reverse)
-    lost, patience, pause = False, 0.0, 0.02
+    patience, pause, lost = time.monotonic() + PATIENCE_SECONDS, 0.0, False
     while not cursor.done:
         try:
             with Wire(pool) as wire:
@@ -170,15 +172,15 @@ def pages(pool: ConnectionPool, range_: Range, *, reverse: bool = False) -> Iter
                 wire.send([cursor.request()])
                 while not cursor.done:
                     reply = _next_page(wire, cursor)
-                    patience, pause = 0.0, 0.02
                     if len(reply):
                         yield reply.entries(range_.fields, range_.wanted)
-        except LOST as error:
-            lost, patience = True, patience or time.monotonic() + PATIENCE_SECONDS
+                    patience, pause = time.monotonic() + PATIENCE_SECONDS, 0.0
+        except (*LOST, BusyLoadingError) as error:
             if time.monotonic() > patience or isinstance(error, REFUSED_LOGIN):
                 raise
+            lost = True
             time.sleep(pause)
-            pause = min(1.0, 2 * pause)
+            pause = min(1.0, 2 * pause + 0.02)
 
 
 def _check_end(wire: Wire, range_: Range) -> None:
