@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pandas.api.types import is_bool_dtype
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
@@ -147,7 +148,7 @@ class Batch:
             `rows` is no mask of the batch's length.
         """
         chosen = self._chosen(rows)
-        acknowledged = sum(self._member.ack(key, ids) for key, ids in self._by_key(chosen))
+        acknowledged = sum(self._member.ack(key, self._ids_at(mask)) for key, mask in self._by_key(chosen))
         self._open &= ~chosen
         return acknowledged
 
@@ -172,7 +173,7 @@ class Batch:
             `rows` is no mask of the batch's length.
         """
         chosen = self._chosen(rows)
-        moved = sum(self._member.bury(key, rows, reason)[0] for key, rows in self._rows_by_key(chosen))
+        moved = sum(self._member.bury(key, self._rows_at(mask), reason)[0] for key, mask in self._by_key(chosen))
         self._open &= ~chosen
         return moved
 
@@ -187,9 +188,12 @@ class Batch:
             Another consumer has claimed or finished some of the rows (`.rows`, their ids): those are not taken back,
             and are this batch's no longer. The others are extended.
         """
-        gone = [id_ for key, ids in self._by_key(self._open) for id_ in self._member.extend(key, ids)]
+        gone: list[bytes] = []
+        for key, mask in self._by_key(self._open):
+            found = self._member.extend(key, self._ids_at(mask))
+            self._open &= ~(mask & np.asarray(pc.is_in(self._ids, value_set=pa.array(found, pa.binary()))))
+            gone += found
         if gone:
-            self._open &= ~np.asarray(pc.is_in(self._ids, value_set=pa.array(gone, pa.binary())))
             raise BatchLostError(
                 f"{len(gone)} of the batch's {len(self)} rows have been claimed or finished by another consumer, the "
                 f"first of them {gone[0].decode()}; they are not taken back. Work that takes longer than `claim_after` "
@@ -204,9 +208,9 @@ class Batch:
         """Queue commands that run together with the acknowledgement of the batch's rows, exactly once.
 
         At the end of the block a script on the server checks that every row is still pending with this consumer, runs
-        the commands, and acknowledges the rows, in one step. Where the block raises, nothing is run. `append` adds rows
-        to streams in it. A command that the server refuses stops the script; those before it have been run then, and
-        the rows stay pending.
+        the commands, and acknowledges the rows, in one step. Where the block raises, nothing is run, and the rows are
+        delivered again, as after ``with batch:``. `append` adds rows to streams in it. A command that the server
+        refuses stops the script; those before it have been run then, and the rows stay pending.
 
         Yields
         ------
@@ -233,7 +237,7 @@ class Batch:
         pipe = self._transaction = Transaction(self._member.pool)
         try:
             yield pipe
-            rows = [(key, ids.to_pylist()) for key, ids in self._by_key(self._open)]
+            rows = [(key, self._ids_at(mask).to_pylist()) for key, mask in self._by_key(self._open)]
             pipe.replies = commit(self._member, rows, pipe.commands(), pipe.derived)
         except BaseException as error:
             self._leave(error)
@@ -282,8 +286,8 @@ class Batch:
         """
         if not self._failed:
             with suppress(RedisError, GroupMissingError):
-                for key, rows in self._rows_by_key(self._open):
-                    self._member.hand_back(key, rows, self._idle_ms)
+                for key, mask in self._by_key(self._open):
+                    self._member.hand_back(key, self._rows_at(mask), self._idle_ms)
 
     def _leave(self, error: BaseException) -> None:
         """Hand rows back where the work was interrupted; where it failed, leave them pending for another delivery.
@@ -295,13 +299,17 @@ class Batch:
             return
         self._failed = True
         if len(self) == 1 and self.deliveries[0] >= self._most:
-            self.reject(reason=f"{type(error).__name__}: {error}"[:_LONGEST_REASON])
+            with suppress(RedisError, GroupMissingError):  # it is given up when it is met again
+                self.reject(reason=f"{type(error).__name__}: {error}"[:_LONGEST_REASON])
 
     def _chosen(self, rows: Any) -> npt.NDArray[np.bool_]:
         """Return those of the rows of a mask that are open."""
         if rows is None:
             return self._open.copy()
-        mask = np.asarray(rows)
+        nullable = isinstance(rows, (pd.Series, pd.api.extensions.ExtensionArray)) and is_bool_dtype(rows.dtype)
+        mask = (
+            rows.to_numpy(bool, na_value=False) if nullable else np.asarray(rows)
+        )  # null is false, as in `frame[mask]`
         if mask.dtype != bool or mask.shape != (len(self),):
             raise UsageError(
                 f"rows is a boolean mask with one value for each of the {len(self)} rows of the batch; found "
@@ -310,16 +318,16 @@ class Batch:
             )
         return np.asarray(self._open & mask)
 
-    def _by_key(self, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[bytes, pa.Array]]:
+    def _by_key(self, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[bytes, npt.NDArray[np.bool_]]]:
+        """Return each stream that has some of the rows, and which of them."""
         for at, key in enumerate(self._member.keys):
             mask = chosen & (self._source == at)
             if mask.any():
-                yield key, self._ids.filter(pa.array(mask))
+                yield key, mask
 
-    def _rows_by_key(self, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[bytes, list[tuple[bytes, int]]]]:
+    def _ids_at(self, mask: npt.NDArray[np.bool_]) -> pa.Array:
+        return self._ids.filter(pa.array(mask))
+
+    def _rows_at(self, mask: npt.NDArray[np.bool_]) -> list[tuple[bytes, int]]:
         """Return ids and deliveries."""
-        for at, key in enumerate(self._member.keys):
-            mask = chosen & (self._source == at)
-            if mask.any():
-                ids = self._ids.filter(pa.array(mask)).to_pylist()
-                yield key, list(zip(ids, self.deliveries[mask].tolist(), strict=True))
+        return list(zip(self._ids_at(mask).to_pylist(), self.deliveries[mask].tolist(), strict=True))

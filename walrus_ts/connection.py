@@ -12,8 +12,9 @@ from urllib.parse import quote, urlencode
 from weakref import WeakKeyDictionary
 
 import redis
-from redis.sentinel import SentinelConnectionPool
+from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
+from walrus_ts import sentinel
 from walrus_ts.errors import UsageError
 
 try:  # redis-py 7 and later
@@ -209,7 +210,7 @@ def _copy_pool(pool: redis.ConnectionPool) -> redis.ConnectionPool:
     settings |= no_pushes()
     if isinstance(pool, SentinelConnectionPool):
         settings |= {"is_master": pool.is_master, "check_connection": pool.check_connection}
-        copy: redis.ConnectionPool = SentinelConnectionPool(  # type: ignore[no-untyped-call]  # redis-py's
+        copy: redis.ConnectionPool = sentinel.MasterPool(  # type: ignore[no-untyped-call]  # redis-py's
             pool.service_name, pool.sentinel_manager, **settings
         )
     elif isinstance(pool, redis.BlockingConnectionPool):
@@ -234,18 +235,24 @@ def server_url(pool: redis.ConnectionPool, *, secrets: bool) -> str:
     if "path" in given:
         place = f"unix://{user}{quote(given['path'])}"
         query = {"db": number} if number else {}
+    elif isinstance(pool, SentinelConnectionPool) and pool.is_master and issubclass(made_by, SentinelManagedConnection):
+        hosts = ",".join(_address(own.connection_pool.connection_kwargs) for own in pool.sentinel_manager.sentinels)
+        place = f"{sentinel.SCHEME}://{user}{hosts}/{quote(pool.service_name, safe='')}"
+        query = ({"db": number} if number else {}) | (_sentinel_options(pool) if secrets else {})
     elif not isinstance(pool, SentinelConnectionPool) and issubclass(made_by, redis.Connection):
         tls = issubclass(made_by, redis.SSLConnection)
-        host = given.get("host", "localhost")
-        host = f"[{host}]" if ":" in host else quote(host)
-        port = given.get("port", 6379)
-        place = f"{'rediss' if tls else 'redis'}://{user}{host}:{port}/{number}"
+        place = f"{'rediss' if tls else 'redis'}://{user}{_address(given)}/{number}"
         query = _tls_options(given) if tls and secrets else {}
     else:
         raise UsageError(
             f"no URL names a server that {made_by.__name__} finds; pass on what you made the database with"
         )
     return f"{place}?{urlencode(query)}" if query else place
+
+
+def _address(given: dict[str, Any]) -> str:
+    host = given.get("host", "localhost")
+    return f"{f'[{host}]' if ':' in host else quote(host)}:{given.get('port', 6379)}"
 
 
 def _user(given: dict[str, Any], *, secrets: bool) -> str:
@@ -255,6 +262,25 @@ def _user(given: dict[str, Any], *, secrets: bool) -> str:
     if not secrets:
         return "***@"
     return f"{quote(name or '', safe='')}:{quote(password or '', safe='')}@"
+
+
+def _sentinel_options(pool: SentinelConnectionPool) -> dict[str, Any]:
+    """Choose what a URL has to say besides the place: TLS, and how the sentinels are asked."""
+    manager = pool.sentinel_manager
+    own = manager.sentinels[0].connection_pool
+    login = {name: own.connection_kwargs.get(name) for name in ("username", "password")}
+    options = {
+        "min_other_sentinels": manager.min_other_sentinels,
+        "force_master_ip": getattr(manager, "_force_master_ip", None),  # redis-py 6 has none
+        **_tls_of(pool),
+        **{f"{sentinel.OWN}{name}": value for name, value in (login | _tls_of(own)).items()},
+    }
+    return {name: value for name, value in options.items() if value is False or value}
+
+
+def _tls_of(pool: redis.ConnectionPool) -> dict[str, Any]:
+    tls = issubclass(pool.connection_class, redis.SSLConnection)
+    return {"ssl": True, **_tls_options(pool.connection_kwargs)} if tls else {}
 
 
 def _tls_options(given: dict[str, Any]) -> dict[str, Any]:
@@ -293,6 +319,9 @@ def hide_passwords(pool: redis.ConnectionPool) -> None:
     """See to it that no repr of a pool shows a password."""
     if hasattr(pool, "SENSITIVE_REPR_KEYS"):  # redis-py 8 hides them itself
         return
+    if isinstance(pool, SentinelConnectionPool):
+        for own in pool.sentinel_manager.sentinels:
+            hide_passwords(own.connection_pool)
     for name in ("password", "ssl_password"):
         if isinstance(pool.connection_kwargs.get(name), str):
             pool.connection_kwargs[name] = _Password(pool.connection_kwargs[name])

@@ -23,6 +23,7 @@ from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.errors import DataError, GroupMissingError, UsageError
 from walrus_ts.frames import Decoder, Source, to_pandas
+from walrus_ts.progress import Bar
 from walrus_ts.stacking import Part, stack
 from walrus_ts.transfer.batches import Delivery, Feed
 from walrus_ts.transfer.member import Member
@@ -33,7 +34,8 @@ class Batches(Iterator[Batch]):
     """The batches of a consumer, one after the other; made by `batches`.
 
     Closing it, or leaving it (``break``, Ctrl-C), hands the rows of the batch in hand back as if they had not been
-    delivered. Use it in a ``with`` block for that to happen at once.
+    delivered; the batch can still be acknowledged, unless somebody has taken them over. Use it in a ``with`` block for
+    that to happen at once.
 
     Attributes
     ----------
@@ -51,12 +53,21 @@ class Batches(Iterator[Batch]):
         self._unnamed = unnamed
         self._in_hand: Batch | None = None
         self._closed = False
+        self._bar = Bar(f"read {feed.member.group.decode(errors='backslashreplace')}")
         self.lost = 0
+
+    def __repr__(self) -> str:
+        member = self._feed.member
+        group, consumer, *keys = (
+            repr(name.decode(errors="backslashreplace")) for name in (member.group, member.consumer, *member.keys)
+        )
+        return f"<Batches of {group} on {', '.join(keys)}, consumer {consumer}>"
 
     def __next__(self) -> Batch:
         if self._closed:
             raise StopIteration
         self._in_hand = None
+        self._bar.show()
         lost = 0
         while True:
             deliveries = self._feed.take(self._wait)
@@ -73,6 +84,8 @@ class Batches(Iterator[Batch]):
                 raise
             if len(batch):
                 self._in_hand = batch
+                self._bar.update(len(batch))
+                self._bar.hide()  # what is done with the batch may write to the terminal
                 return batch
 
     def _batch(self, deliveries: list[Delivery], lost: int) -> Batch:
@@ -102,6 +115,7 @@ class Batches(Iterator[Batch]):
         if self._closed:
             return
         self._closed = True
+        self._bar.close()
         if self._in_hand is not None:
             self._in_hand.hand_back()
         if self._unnamed:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from inspect import signature
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote, urlsplit
@@ -17,6 +18,9 @@ from walrus_ts.embedded import SCHEME as EMBEDDED
 from walrus_ts.embedded import EmbeddedServer, open_server
 from walrus_ts.embedded import parse_url as parse_embedded
 from walrus_ts.errors import UsageError
+from walrus_ts.sentinel import SCHEME as SENTINEL
+from walrus_ts.sentinel import close_sentinels, make_pool
+from walrus_ts.sentinel import parse_url as parse_sentinel
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -28,8 +32,8 @@ if TYPE_CHECKING:
 URL_VARIABLE = "WALRUS_TS_URL"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")  # RFC 3986, 3.1
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
-_LATER_SCHEMES = ("redis+cluster", "redis+sentinel")
+_REDIS_SCHEMES = ("redis", "rediss", "unix", SENTINEL)
+_LATER_SCHEMES = ("redis+cluster",)
 
 
 class Database(redis.Redis):
@@ -95,13 +99,15 @@ class Database(redis.Redis):
         Raises
         ------
         UsageError
-            No URL names the server: Sentinel or a connection class of the caller's own finds it.
+            No URL names the server: a connection class of the caller's own finds it, or it is any of Sentinel's
+            replicas.
         """
         return server_url(self.connection_pool, secrets=True)
 
     def close(self) -> None:
         """Close all connections, and let an embedded server that `connect` opened go."""
         self._disconnect()
+        close_sentinels(self.connection_pool)
         if self._embedded is not None:
             self._embedded.close()
 
@@ -180,10 +186,13 @@ def connect(url: str | None = None, **redis_options: Any) -> Database:
         ``unix://[[user]:password@]/path[?db=n]``, as redis-py takes them: nothing is sent before
         the first command. ``embedded://``: a server of this process's own, a new one with each
         call, its data gone with it; ``embedded:///some/folder``: the same with its data kept in the
-        folder, for any number of processes; both with ``?db=n``, too. Without it: the environment
-        variable ``WALRUS_TS_URL``, else ``embedded://``.
+        folder, for any number of processes; both with ``?db=n``, too.
+        ``redis+sentinel://[[user]:password@]host:port,host:port/service[?db=n]``: the master that
+        Sentinel names, whichever it is. Without a URL: the environment variable
+        ``WALRUS_TS_URL``, else ``embedded://``.
     **redis_options
-        What `redis.Redis.from_url` takes: `socket_timeout`, `decode_responses`, ...
+        What `redis.Redis.from_url` takes: `socket_timeout`, `decode_responses`, ... With Sentinel,
+        what `redis.sentinel.Sentinel` takes, too: `sentinel_kwargs`, `min_other_sentinels`, ...
 
     Returns
     -------
@@ -230,7 +239,7 @@ def connect(url: str | None = None, **redis_options: Any) -> Database:
     problem = _misspelled(url)
     if problem is not None:
         raise UsageError(f"{given} cannot be read: {problem}", scheme=scheme)
-    return _from_url(url, redis_options)
+    return (_connect_sentinel if scheme == SENTINEL else _from_url)(url, redis_options)
 
 
 def _misspelled(url: str) -> str | None:
@@ -239,19 +248,23 @@ def _misspelled(url: str) -> str | None:
     What urllib says of "redis://:pass/word@host" shows half of the password, so it is not the cause
     of the error that the caller gets either.
     """
+    form = "redis://user:password@host:port/db or unix://user:password@/path?db=0"
     try:
-        parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
         parts = urlsplit(url)
+        if parts.scheme == SENTINEL:
+            form = "redis+sentinel://user:password@host:port,host:port/service?db=0"
+            parse_sentinel(url)
+        else:
+            parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
     except ValueError as error:
         if str(error).startswith("Invalid value for"):  # redis-py's, of an option behind the "?"
             return str(error)
         return (
-            "expected redis://user:password@host:port/db or unix://user:password@/path?db=0, with "
-            "characters like / and @ in user and password as %2F and %40 "
+            f"expected {form}, with characters like / and @ in user and password as %2F and %40 "
             "(`urllib.parse.quote(password, safe='')`)"
         )
     number = unquote(parts.path).replace("/", "")
-    if parts.scheme != "unix" and number and not number.isdecimal():  # which redis-py takes for 0
+    if parts.scheme not in ("unix", SENTINEL) and number and not number.isdecimal():  # which redis-py takes for 0
         return "behind host and port stands the number of a database, as in redis://host:port/0; found no number"
     return None
 
@@ -260,15 +273,32 @@ def _from_url(url: str, redis_options: dict[str, Any]) -> Database:
     # redis-py 7.0 asks for them on unix sockets, too, where it then fails: there is no host.
     pushes = no_pushes() if url.startswith("unix://") else {}
     database = cast("Database", Database.from_url(url, **pushes | redis_options))
-    pool = database.connection_pool
+    with _known_options():
+        _make_connection(database.connection_pool)
+    return database
+
+
+def _connect_sentinel(url: str, redis_options: dict[str, Any]) -> Database:
+    with _known_options():
+        pool = make_pool(parse_sentinel(url), redis_options)
+        _make_connection(pool)
+    return cast("Database", Database.from_pool(pool))
+
+
+def _make_connection(pool: redis.ConnectionPool) -> None:
+    """Make a connection as the first command would; nothing is sent."""
+    pool.connection_class(**pool.connection_kwargs)
+
+
+@contextmanager
+def _known_options() -> Iterator[None]:
     try:
-        pool.connection_class(**pool.connection_kwargs)  # as the first command would; nothing is sent
+        yield
     except TypeError as error:
         raise UsageError(
             f"an option, in the URL or as a keyword, is not known to redis-py: {error}. Those of "
             "`redis.Redis.from_url` are."
         ) from None
-    return database
 
 
 def _connect_embedded(url: str, redis_options: dict[str, Any]) -> Database:

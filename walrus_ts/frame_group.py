@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from walrus_ts.columnar.schema import Label, Schema, to_bytes
+from walrus_ts.columnar.labels import Label
+from walrus_ts.columnar.schema import Schema, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError
@@ -21,6 +22,7 @@ from walrus_ts.transfer.load import Appended
 from walrus_ts.transfer.scan import StreamState
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from redis.typing import KeyT
 
     from walrus_ts.timeseries import TimeSeriesStream
@@ -165,6 +167,41 @@ class FrameGroup:
             order: list[Any] = [0, *map(frame.columns.get_loc, labels)]
             frame = frame.take(order, axis=1)
         return with_ids(frame, stacked.ids) if ids else frame
+
+    def plot(
+        self,
+        start: Any = None,
+        stop: Any = None,
+        columns: Sequence[Label] | None = None,
+        *,
+        max_points: int = 2000,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Draw a range of time of all streams, of any number of rows, with matplotlib.
+
+        Parameters are those of `TimeSeriesStream.plot`; of `columns`, each stream draws those that it has.
+
+        Returns
+        -------
+        matplotlib Axes
+            A line a stream and column.
+
+        Raises
+        ------
+        UsageError
+            As in `TimeSeriesStream.plot`, or no stream has one of the columns.
+        SchemaError
+            Some streams have a naive index, others one with a zone.
+        """
+        from walrus_ts.notebook.plot import plot
+
+        labels = None if columns is None else label_list(columns)
+        chosen = _choose(labels, {key: stream._source.look() for key, stream in self.streams.items()})
+        parts = [
+            (to_bytes(key).decode(errors="backslashreplace"), stream.scan(start, stop, columns=chosen[key]))
+            for key, stream in self.streams.items()
+        ]
+        return plot(parts, max_points, ax)
 
     def read_frame(
         self, count: int | None = None, block: int | None = None, *, stream_name: str = STREAM

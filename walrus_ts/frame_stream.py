@@ -14,7 +14,9 @@ import pyarrow as pa
 from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.schema import Fitted, Label, Origin, Records, Schema, fit, to_bytes
+from walrus_ts.columnar.fitting import Fitted, fit
+from walrus_ts.columnar.labels import Label
+from walrus_ts.columnar.schema import Origin, Records, Schema, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import AppendError, UsageError
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from os import PathLike
 
+    from matplotlib.axes import Axes
     from redis.typing import KeyT
 
     from walrus_ts.database import Database
@@ -363,6 +366,48 @@ class FrameStream:
     def loc(self) -> Loc:
         """Rows by label, as in pandas: ``stream.loc["2024-01-05 09:30":, ["price"]]``."""
         return Loc(self)
+
+    def plot(
+        self,
+        start: Any = None,
+        stop: Any = None,
+        columns: Sequence[Label] | None = None,
+        *,
+        max_points: int = 2000,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Draw a range of time, of any number of rows, with matplotlib.
+
+        Of more rows than `max_points` only peaks are drawn: the range is divided into stretches of time, and of each
+        the least and the greatest value are kept, at their own times. It is read page by page, in bounded memory.
+
+        Parameters
+        ----------
+        start, stop : time, date string or id, optional
+            Inclusive, as in `frame`.
+        columns : sequence of labels, optional
+            Columns of numbers or bools; all of numbers without it.
+        max_points : int
+            Points of a line at most, 2 or more.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure without it.
+
+        Returns
+        -------
+        matplotlib Axes
+            A line a column, with gaps where there are nulls, NaN or infinity (of more rows than `max_points`: where a
+            stretch has nothing else). Times are in the zone of the index.
+
+        Raises
+        ------
+        UsageError
+            A column holds no numbers, or none does; a bound is neither a time nor an id; matplotlib is missing.
+        DataError
+            A value does not fit its column; names key, id, column and value.
+        """
+        from walrus_ts.notebook.plot import plot
+
+        return plot([("", self.scan(start, stop, columns=columns))], max_points, ax)
 
     # Consuming -------------------------------------------------------------------------------------------------------
 

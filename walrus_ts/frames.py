@@ -15,14 +15,16 @@ import pyarrow.compute as pc
 from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar import commands, text
+from walrus_ts.columnar.labels import Label, same_label
 from walrus_ts.columnar.replies import Entries, from_objects
-from walrus_ts.columnar.schema import Column, Label, Records, Schema, same_label
+from walrus_ts.columnar.schema import Column, Records, Schema
 from walrus_ts.connection import check_count
 from walrus_ts.errors import DataError, SchemaError, UsageError
 from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name
 from walrus_ts.pandas_io.read_few import reading
+from walrus_ts.progress import Bar
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
-from walrus_ts.transfer.wire import Wire, persist
+from walrus_ts.transfer.wire import GRACE_SECONDS, persist
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 Errors = Literal["raise", "coerce"]
 STREAM_ID = "stream_id"
+_LARGE = 64 << 20  # bytes
 _FEW = 100  # rows that are read at one round trip
 _NO_RECORD = Schema((), unit="ms")
 
@@ -61,10 +64,9 @@ class Source:
 
     def recorded(self) -> Schema | None:
         """Return the stream's schema; None where it has none."""
-        with Wire(self.pool) as wire:
-            return look(wire, self.records)[1]
+        return persist(self.pool, lambda wire: look(wire, self.records), GRACE_SECONDS)[1]
 
-    def look(self, patience_seconds: float = 0) -> tuple[StreamState | None, Schema | None]:
+    def look(self, patience_seconds: float = GRACE_SECONDS) -> tuple[StreamState | None, Schema | None]:
         """Return the stream's state, and the schema that frames are made by; None for what there is not."""
         state, schema = persist(self.pool, lambda wire: look(wire, self.records), patience_seconds)
         if schema is not None:
@@ -259,8 +261,28 @@ def _is_filler(field: bytes, values: pa.Array) -> bool:
 
 
 def combine(pieces: Iterable[Rows], empty: Rows) -> Rows:
-    """Join rows that follow each other; columns that not all of them have come last, null where they are missing."""
-    parts = list(pieces) or [empty]
+    """Join rows that follow each other; columns that not all of them have come last, null where they are missing.
+
+    Small pieces are copied into large ones as they come: the memory of large ones goes back to the system when they are
+    converted, that of small ones stays with Arrow.
+    """
+    parts: list[Rows] = []
+    small: list[Rows] = []
+    size = 0
+    for piece in pieces:
+        small.append(piece)
+        size += sum(array.nbytes for array in piece.arrays)
+        if size >= _LARGE:
+            parts.append(_compact(_joined(small)))
+            small, size = [], 0
+    return _joined([*parts, *small] or [empty])
+
+
+def _compact(rows: Rows) -> Rows:
+    return replace(rows, arrays=[pa.chunked_array([array.combine_chunks()], array.type) for array in rows.arrays])
+
+
+def _joined(parts: list[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     widest = max((part.schema for part in parts), key=lambda schema: len(schema.columns))
@@ -457,7 +479,9 @@ class Scan:
     def _rows(self, *, ids: bool = False, reverse: bool = False) -> Rows:
         """Read the range as Arrow has it, beside the schema that says what frame it stands for."""
         decoder, range_ = self._begin(ids=ids)
-        rows = combine(self._pages(decoder, range_, reverse=reverse), decoder.empty())
+        name = self._source.records.key.decode(errors="backslashreplace")
+        with Bar(f"read {name}", range_.expected if range_ else None) as bar:
+            rows = combine(_told(self._pages(decoder, range_, reverse=reverse), bar), decoder.empty())
         return _reversed(rows) if reverse else rows
 
     def _begin(self, *, ids: bool = False) -> tuple[Decoder, Range | None]:
@@ -468,8 +492,11 @@ class Scan:
         start, stop = lower_id(self._start, axis), upper_id(self._stop, axis)
         if state is None:
             return decoder, None
-        key = self._source.records.key
-        return decoder, Range(key, start, fix_end(state, stop), decoder.fields, decoder.wants, self._limit)
+        key, limit = self._source.records.key, self._limit
+        expected = state.length if self._start is None and self._stop is None else None
+        if expected is not None and limit is not None:
+            expected = min(expected, limit)
+        return decoder, Range(key, start, fix_end(state, stop), decoder.fields, decoder.wants, limit, expected)
 
     def _pages(self, decoder: Decoder, range_: Range | None, *, reverse: bool = False) -> Iterator[Rows]:
         if range_ is not None:
@@ -583,6 +610,13 @@ def label_list(columns: Any) -> list[Label]:
         if any(same_label(label, other) for other in labels[:position]):
             raise UsageError(f"columns names {label!r} twice", column=label)
     return labels
+
+
+def _told(pieces: Iterable[Rows], bar: Bar) -> Iterator[Rows]:
+    """Tell a bar of rows that come by."""
+    for piece in pieces:
+        bar.update(len(piece.ticks))
+        yield piece
 
 
 def _slice(rows: Rows, start: int, stop: int | None) -> Rows:

@@ -2,13 +2,79 @@
 
 from __future__ import annotations
 
+import math
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from walrus_ts.errors import UsageError
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
 Progress = bool | Callable[[int, int], object] | None
+
+_DELAY = 1.0  # seconds of work without a bar
+_INTERVAL = 0.1  # seconds between two drawings
+
+
+class Bar:
+    """A bar that appears when the work takes longer than a second, where somebody watches (a terminal, a notebook).
+
+    Work that takes less does not even import tqdm.
+
+    Parameters
+    ----------
+    what : str
+        Stands before the bar.
+    total : int, optional
+        Rows in all; None where that is not known.
+    at_once : bool
+        Appear now, and whoever watches.
+    """
+
+    def __init__(self, what: str, total: int | None = None, *, at_once: bool = False) -> None:
+        self._what, self._total = what, total
+        self._begun = self._drawn = time.monotonic()
+        self._delay = _DELAY if _is_watched() else math.inf
+        self._early = 0  # rows that were done before there was a bar
+        self._bar: tqdm[Any] | None = _make(what, total) if at_once else None
+
+    def update(self, rows: int) -> None:
+        """Tell of rows that are done."""
+        if self._bar is not None:
+            self._bar.update(rows)
+            return
+        self._early += rows
+        elapsed = time.monotonic() - self._begun
+        if elapsed >= self._delay:
+            self._bar = _make(self._what, self._total)
+            self._bar.start_t -= elapsed
+            self._bar.update(self._early)
+
+    def hide(self) -> None:
+        """Take the bar off a terminal's line, for others to write there."""
+        if self._bar is not None:
+            self._bar.clear()
+
+    def show(self) -> None:
+        """Draw the bar that was hidden."""
+        if self._bar is not None and time.monotonic() - self._drawn >= _INTERVAL:
+            self._drawn = time.monotonic()
+            self._bar.refresh()
+
+    def close(self) -> None:
+        """Leave the bar as it is, for good."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @contextmanager
@@ -30,13 +96,26 @@ def reporting(progress: Progress, total: int | None, what: str) -> Iterator[Call
     elif callable(progress):
         yield _telling(progress, total)
     elif progress is None or progress is True:
-        from tqdm.auto import tqdm
-
-        options: dict[str, Any] = {"delay": 1.0, "disable": None} if progress is None else {}
-        with tqdm(total=total, desc=what, unit=" rows", unit_scale=True, **options) as bar:
+        with Bar(what, total, at_once=progress is True) as bar:
             yield bar.update
     else:
         raise UsageError(f"progress is True, False, None or a function; found {progress!r}", progress=progress)
+
+
+def _is_watched() -> bool:
+    """Tell whether bars have somebody to look at them; a log has not.
+
+    A kernel's output is no terminal, but a notebook shows it.
+    """
+    kernel = getattr(getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)(), "kernel", None)
+    return kernel is not None or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def _make(what: str, total: int | None) -> tqdm[Any]:
+    from tqdm.auto import tqdm as automatic
+
+    name = "".join(c if c.isprintable() else "?" for c in what)  # a key may hold what a terminal takes for a command
+    return automatic(total=total, desc=name, unit=" rows", unit_scale=True)
 
 
 def _telling(progress: Callable[[int, int], object], total: int | None) -> Callable[[int], object]:

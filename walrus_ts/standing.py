@@ -19,7 +19,7 @@ from walrus_ts.ids import StreamId, parse_ids
 from walrus_ts.transfer.dead import Letter
 from walrus_ts.transfer.member import missing_group
 from walrus_ts.transfer.scan import StreamState
-from walrus_ts.transfer.wire import Wire, check
+from walrus_ts.transfer.wire import GRACE_SECONDS, check, persist
 
 Zone = tzinfo | str | None
 
@@ -42,12 +42,12 @@ def status_frame(sources: Sequence[Source], group: bytes) -> pd.DataFrame:
 def _status(source: Source, group: bytes) -> dict[str, Any]:
     """Ask for what a row of the status says; times are milliseconds."""
     key = source.records.key
-    with Wire(source.pool) as wire:
-        info, groups, pending = wire.ask(
-            command(b"XINFO", b"STREAM", key),
-            command(b"XINFO", b"GROUPS", key),
-            command(b"XPENDING", key, group),
-        )
+    info, groups, pending = _ask(
+        source,
+        command(b"XINFO", b"STREAM", key),
+        command(b"XINFO", b"GROUPS", key),
+        command(b"XPENDING", key, group),
+    )
     row: dict[str, Any] = dict.fromkeys(["first", "last", "lag", "pending", "oldest_pending", "consumers"])
     if StreamState.of(info) is None:
         return {**row, "length": 0}
@@ -67,8 +67,7 @@ def pending_frame(source: Source, group: bytes, limit: int | None, zone: Zone) -
     after = b"-"
     while limit is None or len(rows) < limit:
         count = _PAGE if limit is None else min(_PAGE, limit - len(rows))
-        with Wire(source.pool) as wire:
-            (page,) = wire.ask(command(b"XPENDING", source.records.key, group, after, b"+", b"%d" % count))
+        (page,) = _ask(source, command(b"XPENDING", source.records.key, group, after, b"+", b"%d" % count))
         rows += _of_group(page, group, source)
         if len(page) < count:
             break
@@ -87,8 +86,7 @@ def pending_frame(source: Source, group: bytes, limit: int | None, zone: Zone) -
 
 def consumers_frame(source: Source, group: bytes) -> pd.DataFrame:
     """List the group's consumers (`TimeSeriesStream.consumers_frame`)."""
-    with Wire(source.pool) as wire:
-        (reply,) = wire.ask(command(b"XINFO", b"CONSUMERS", source.records.key, group))
+    (reply,) = _ask(source, command(b"XINFO", b"CONSUMERS", source.records.key, group))
     found = [_pairs(consumer) for consumer in _of_group(reply, group, source)]
     inactive = [consumer.get(b"inactive", -1) for consumer in found]  # -1: it has never read a row
     return pd.DataFrame(
@@ -145,6 +143,11 @@ def _rows_of(source: Source, letters: Sequence[Letter]) -> pd.DataFrame:
         assert schema is not None  # without one, the unit is ms
         decoder = Decoder(source, replace(schema, unit="ms"), errors="coerce")
         return to_pandas(decoder.rows(from_objects(entries, decoder.fields)), source.zone)
+
+
+def _ask(source: Source, *commands: bytes) -> list[Any]:
+    """Ask, and again where the connection is lost."""
+    return persist(source.pool, lambda wire: wire.ask(*commands), GRACE_SECONDS)
 
 
 def _of_group(reply: Any, group: bytes, source: Source) -> list[Any]:

@@ -390,6 +390,25 @@ class TestSchema:
         assert str(found.dtype).startswith(wide)
         assert found.tolist() == [*pd.Series(first), *pd.Series(second)]
 
+    @pytest.mark.parametrize("evolve", [False, True])
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ({"a": 1, "b": 2}, {"a": 1}),
+            ({"a": 1}, {"a": 1, "b": 2}),
+            ({"a": 1}, {"a": 1, "b": None}),
+            ([{"a": [{"x": 1}]}], [{"a": [{"x": 1, "y": 2}]}]),
+        ],
+        ids=repr,
+    )
+    def test_dicts_keep_their_keys(self, stream: TimeSeriesStream, first: Any, second: Any, evolve: bool) -> None:
+        """Dicts as objects have the keys that they had: others are refused, for they would come back with these."""
+        stream.append(at("2024-01-01", x=objects(first)))
+        with pytest.raises(SchemaError, match="'x'"):
+            stream.append(at("2024-01-02", x=objects(second)), evolve=evolve)
+        stream.append(at("2024-01-02", x=objects(first)))
+        assert stream.frame()["x"].tolist() == [first, first]
+
     def test_decimals_among_objects_have_room(self, stream: TimeSeriesStream) -> None:
         """Decimals that are objects may grow, up to 38 digits, without a change of the record."""
         stream.append(at("2024-01-01", x=objects(Decimal("1.10"))))
@@ -489,6 +508,15 @@ class TestSchema:
         stream.append(at("2024-01-02", x=pd.Categorical(["a"])), evolve=True)
         assert stream.frame()["x"].cat.categories.tolist() == ["b", "unused", "a"]
         assert stream.frame()["x"].tolist() == ["b", "a"]
+
+    def test_categories_that_are_no_text(self, stream: TimeSeriesStream) -> None:
+        """Bytes that are no text are never added to categories, which are on record as text."""
+        stream.append(at("2024-01-01", x=pd.Categorical([b"a"])))
+        stream.append(at("2024-01-02", x=objects(b"b")), evolve=True)
+        with pytest.raises(SchemaError, match=r"'x'.*b'\\xff'") as caught:
+            stream.append(at("2024-01-03", x=objects(b"\xff")), evolve=True)
+        assert caught.value.value == b"\xff"
+        assert stream.frame()["x"].tolist() == [b"a", b"b"]
 
     def test_ordered_categories(self, stream: TimeSeriesStream) -> None:
         """Ordered categories are not added to: nobody knows where the new one belongs."""
@@ -629,7 +657,7 @@ class TestOtherData:
         self, db: Database, key: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Where a chunk's answer is lost for good, the error says that its rows may be stored, too."""
-        monkeypatch.setattr(load, "_PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.2)
         table = pa.table({"t": pa.array(seconds(30_000).index), "x": range(30_000)})
         reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=15_000))
         with Relay(db, tmp_path) as relay, walrus_ts.connect(relay.url) as through:

@@ -146,6 +146,19 @@ def test_ack_takes_a_mask(db: walrus_ts.Database, key: Key) -> None:
     assert batch.ack() == 0
 
 
+@pytest.mark.parametrize("dtype", ["Int64", "int64[pyarrow]"])
+def test_masks_of_nullable_columns(db: walrus_ts.Database, key: Key, dtype: str) -> None:
+    """A mask may be of a nullable dtype; null is false, as where pandas indexes by it."""
+    ts = series(db, key())
+    frame = rows(4).astype(dtype)
+    frame.iloc[3, 0] = None
+    ts[key()].append(frame)
+    batches = ts.batches(wait=0)
+    batch = next(batches)
+    assert batch.ack(batch.frame["x"] > 1) == 1
+    assert batch.ack((batch.frame["x"] > 0).array) == 1
+
+
 @pytest.mark.parametrize("mask", [[True], ["a"], [0, 1, 2], np.ones((3, 1), bool)])
 def test_what_is_no_mask(db: walrus_ts.Database, key: Key, mask: Any) -> None:
     """Positions, labels and masks of another length are refused; nothing is acknowledged."""
@@ -179,6 +192,20 @@ def test_extend_takes_nothing_back(db: walrus_ts.Database, key: Key) -> None:
         batch.extend()
     assert raised.value.rows == batch.ids[:2]
     assert ts[key()].pending_frame()["consumer"].tolist()[0] == "thief"
+    assert batch.ack() == 1
+
+
+def test_streams_that_share_ids(db: walrus_ts.Database, key: Key) -> None:
+    """What happens to a row of one stream does not touch that of another one under the same id."""
+    ts = series(db, key("a"), key("b"), n=2)
+    batches = ts.batches(wait=0)
+    batch = next(batches)
+    db.xack(key("a"), "readers", batch.ids[0])
+    with pytest.raises(BatchLostError, match="1 of the batch's 4 rows"):
+        batch.extend()
+    in_b = batch.frame["stream"] == key("b")
+    assert batch.reject(in_b) == 2
+    assert (len(ts[key("a")].dead_letters()), len(ts[key("b")].dead_letters())) == (0, 2)
     assert batch.ack() == 1
 
 
@@ -233,6 +260,51 @@ def test_backlog_and_new_rows_take_turns(db: walrus_ts.Database, key: Key) -> No
     wait_until(lambda: ts[key()].pending_frame()["idle"].min() > pd.Timedelta("60ms"))
     kinds = [xs(b)[0] >= 100 for b in ts.consumer("w").batches(count=10, wait=0, claim_after=0.05)]
     assert all(one != other for one, other in pairwise(kinds[:6]))
+
+
+@pytest.mark.parametrize("reader", ["dead", "other"])
+def test_streams_take_turns(db: walrus_ts.Database, key: Key, reader: str) -> None:
+    """What is pending in one stream of a group, here and with the dead, does not keep that of another one waiting."""
+    ts = series(db, key("a"), key("b"), n=30)
+    list(ts.consumer("dead").batches(count=30, wait=0))
+    wait_until(lambda: ts.pending_frame()["idle"].min() > pd.Timedelta("60ms"))
+    batches = list(ts.consumer(reader).batches(count=10, wait=0, claim_after=0.05 if reader == "other" else 60))
+    found = [batch.frame["stream"].iloc[0] for batch in batches]
+    assert all(one != other for one, other in pairwise(found))
+    assert sum(map(len, batches)) == 60
+
+
+def test_workers_side_by_side(db: walrus_ts.Database, key: Key) -> None:
+    """Several workers share a group's rows: each row is worked on by one of them."""
+    series(db, key("a"), key("b"), n=2_000)
+    seen: list[tuple[str, int]] = []
+
+    def work() -> None:
+        for batch in db.time_series("readers", [key("a"), key("b")]).batches(count=50, wait=0):
+            with batch:
+                seen.extend(zip(batch.frame["stream"], batch.frame["x"], strict=True))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(seen) == len(set(seen)) == 4_000
+
+
+def test_however_one_connects(any_db: walrus_ts.Database, key: Key) -> None:
+    """Batches, rejections and transactions are the same with text or bytes, RESP2 or RESP3, hiredis or not."""
+    ts = series(any_db, key(), n=4)
+    batches = ts.batches(count=2, wait=0)
+    with next(batches) as batch:
+        batch.reject(batch.frame["x"] == 0)
+    with next(batches).transaction() as pipe:
+        pipe.set(key("n"), "ä")
+        pipe.get(key("n"))
+    assert pipe.replies == [b"OK", "ä".encode()]
+    assert list(batches) == []
+    assert ts[key()].dead_letters()["x"].tolist() == [0]
+    assert ts.status()[["pending", "consumers"]].values.tolist() == [[0, 0]]
 
 
 def test_rows_of_the_dead(db: walrus_ts.Database, key: Key) -> None:

@@ -189,7 +189,7 @@ class TestLost:
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Give up soon."""
-        monkeypatch.setattr(few, "_PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(few, "PATIENCE_SECONDS", 0.2)
 
     def test_the_answer(self, stream: TimeSeriesStream, relay: Relay) -> None:
         """Where the answer is lost and the rows are stored, going on by the error writes nothing twice."""

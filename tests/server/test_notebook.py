@@ -96,8 +96,9 @@ def test_hostile_values(db: Database, key: Callable[..., str]) -> None:
     [stream] = series.streams.values()
     stream.append(pd.DataFrame({HOSTILE: [HOSTILE]}, index=pd.DatetimeIndex(["2024-01-01"])))
     series.create()
-    with series.batches(wait=0) as batches:
+    with series.consumer("w1").batches(wait=0) as batches:
         page = shown(next(batches))
+        assert repr(batches) == f"<Batches of 'research' on {stream.key!r}, consumer 'w1'>"
     assert "script" not in page.tags
     assert "img" not in page.tags
     assert "1 rows · 1 open" in page.text

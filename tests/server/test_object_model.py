@@ -297,9 +297,9 @@ def test_options_are_known(url: str) -> None:
         connect(f"{url}?timeout=3")
 
 
-@pytest.mark.parametrize("scheme", ["redis+cluster", "redis+sentinel"])
+@pytest.mark.parametrize("scheme", ["redis+cluster"])
 def test_schemes_to_come(scheme: str) -> None:
-    """Clusters and Sentinel are refused, with what to do meanwhile."""
+    """Clusters are refused, with what to do meanwhile."""
     with pytest.raises(UsageError, match=r"not .*connect to yet.*redis://host:port"):
         connect(f"{scheme}://:{SECRET}@h:1/service")
 

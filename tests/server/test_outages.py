@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 import walrus_ts
 from tests.consuming import Key, rows, series, xs
 from tests.helpers import wait_until
 from tests.own_server import OwnServer, own_server
+from tests.proxy import Proxy, Way
 from walrus_ts import GroupMissingError
 
 
@@ -148,6 +151,26 @@ def test_killed_connections(db: walrus_ts.Database, url: str, key: Key) -> None:
             killer.join()
         assert sorted(seen) == [*range(200)]
         assert other.xpending(key(), "readers")["pending"] == 0
+
+
+@pytest.mark.parametrize("way", ["requests", "replies"])
+def test_a_backlog_over_a_connection_that_is_cut(own: OwnServer, way: Way) -> None:
+    """Wherever a connection is cut, a backlog and rows of the dead are delivered once, and counted once."""
+    with walrus_ts.connect(own.url) as direct, Proxy(own.port) as proxy:
+        for place in range(0, 2_600, 130):
+            ts = series(direct, f"{place}:a", f"{place}:b", n=6)
+            ts.consumer("w").read_frame(count=3)
+            ts.consumer("dead").read_frame()
+            wait_until(lambda ts=ts: ts.pending_frame()["idle"].min() > pd.Timedelta("10ms"), interval=0.005)
+            with walrus_ts.connect(proxy.url, retry=Retry(NoBackoff(), 1)) as db:
+                proxy.cut_after(place, way)
+                worker = db.time_series("readers", ts.keys, consumer="w")
+                deliveries: list[int] = []
+                for batch in worker.batches(count=2, wait=0, claim_after=0.01):
+                    with batch:
+                        deliveries += batch.deliveries.tolist()
+            assert deliveries == [2] * 12, place
+        assert proxy.cuts > 10
 
 
 def test_a_wait_outlasts_the_sockets_timeout(db: walrus_ts.Database, url: str, key: Key) -> None:

@@ -1,11 +1,14 @@
 """A scan whose connection is lost: it goes on where it stood, or says that it cannot; it is never short."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.own_server import own_server
 from walrus_ts import Database, ServerError, TimeSeriesStream, connect
 
 ROWS = 60_000
@@ -72,4 +75,23 @@ def test_an_end_that_does_not_belong_to_the_range(stream: TimeSeriesStream, othe
         found += frame["x"].tolist()
         killed += cut(other)
     assert killed
+    assert found == list(range(ROWS))
+
+
+def test_a_server_that_is_away_for_a_while(tmp_path: Path) -> None:
+    """A scan waits for a server that is started anew, and goes on where it was."""
+    with own_server(tmp_path) as server, connect(server.url) as db:
+        stream = db.time_series("g", "ticks")["ticks"]
+        index = pd.date_range("2024-01-01", periods=ROWS, freq="s")
+        stream.append(pd.DataFrame({"x": np.arange(ROWS)}, index=index))
+        frames = stream.scan().frames(rows=10_000)
+        found = next(frames)["x"].tolist()
+        server.kill()
+        later = Timer(1.0, server.start)
+        later.start()
+        try:
+            for frame in frames:
+                found += frame["x"].tolist()
+        finally:
+            later.join()
     assert found == list(range(ROWS))

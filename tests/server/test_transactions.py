@@ -120,6 +120,17 @@ def test_overtaken(db: walrus_ts.Database, key: Key, finished: bool) -> None:
     assert len(ts[key()].pending()) == (2 if finished else 3)
 
 
+def test_a_group_that_has_gone(db: walrus_ts.Database, key: Key) -> None:
+    """Where the group is no more, no row is pending with it: nothing is written."""
+    ts = series(db, key(), n=3)
+    batches = ts.batches(wait=0)
+    batch = next(batches)
+    with pytest.raises(BatchLostError, match="3 are no longer pending"), batch.transaction() as pipe:
+        pipe.set(key("n"), 1)
+        db.delete(key())
+    assert db.get(key("n")) is None
+
+
 def test_some_rows_first(db: walrus_ts.Database, key: Key) -> None:
     """Rows that were acknowledged or rejected before are no part of the transaction."""
     ts = series(db, key(), n=3)

@@ -21,7 +21,7 @@ import redis
 
 from tests.torture.worker import POISON
 from walrus_ts import Database, connect
-from walrus_ts.timeseries import TimeSeries
+from walrus_ts.timeseries import TimeSeries, TimeSeriesStream
 
 _ROOT = Path(__file__).parents[2]
 _STREAMS = ("a", "b", "c")
@@ -100,7 +100,19 @@ def write(url: str, keys: list[str], rows: int, seed: int) -> None:
         series = db.time_series("torture", keys)
         for number in _pieces(rows, chance):
             index = pd.to_datetime([number.start + at for at in range(len(number))], unit="ms")
-            series[chance.choice(keys)].append(pd.DataFrame({"n": list(number)}, index=index), progress=False)
+            frame = pd.DataFrame({"n": list(number)}, index=index)
+            append(series[chance.choice(keys)], frame)
+
+
+def append(stream: TimeSeriesStream, frame: pd.DataFrame) -> None:
+    """Append; where the server is away from the beginning, nothing was sent, and it is tried again."""
+    while True:
+        try:
+            stream.append(frame, progress=False)
+        except redis.ConnectionError:
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _pieces(rows: int, chance: random.Random) -> Iterator[range]:

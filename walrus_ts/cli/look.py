@@ -13,7 +13,7 @@ from rich.console import Console
 
 from walrus_ts.cli.options import Columns, Csv, Json, Stream, Url, Zone, labels, opened
 from walrus_ts.cli.output import Output, chosen_form
-from walrus_ts.columnar.schema import Label
+from walrus_ts.columnar.labels import Label
 from walrus_ts.ids import StreamId
 from walrus_ts.timeseries import TimeSeriesStream
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from walrus_ts.columnar.schema import Label
+from walrus_ts.columnar.labels import Label
 from walrus_ts.database import URL_VARIABLE, connect
 from walrus_ts.errors import ServerError, UsageError
 from walrus_ts.timeseries import TimeSeries, TimeSeriesStream

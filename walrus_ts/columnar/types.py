@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from walrus_ts.columnar import nested
 from walrus_ts.errors import DataError
+from walrus_ts.ids import TICKS, Unit
 
 _SIMPLE: dict[str, pa.DataType] = {
     "null": pa.null(),
@@ -189,3 +190,52 @@ def _same_floats(cast: pa.Array, array: pa.Array) -> bool:
     back = cast.cast(array.type)
     differ = pc.and_(pc.not_equal(back, array), pc.or_(pc.invert(pc.is_nan(back)), pc.invert(pc.is_nan(array))))
     return not pc.any(differ).as_py()
+
+
+def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the type that holds every value of both exactly; None where there is none."""
+    filled = nested.filled(one, other)
+    if filled != one:
+        return filled
+    kind = family(one)
+    if kind != family(other):
+        return None
+    if pa.types.is_timestamp(one):
+        return pa.timestamp(_finer(one.unit, other.unit), one.tz)
+    if pa.types.is_decimal(one):
+        return _wider_decimal(one, other)
+    if kind != "number":
+        return None  # a duration's unit, too, stays as it is: what is stored is a number of it
+    candidates = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()]
+    candidates += [pa.float32(), pa.float64()]
+    if pa.types.is_floating(one):  # what is stored is the shortest text in its own width: 0.1 is another float64
+        candidates = [one]
+    return next((t for t in candidates if _holds(t, one) and _holds(t, other)), None)
+
+
+def _finer(one: Unit, other: Unit) -> Unit:
+    """Return the finer unit, but not nanoseconds in place of another: they end in 2262, and what is stored may not."""
+    unit = max(one, other, key=TICKS.__getitem__)
+    return "us" if unit == "ns" and one != "ns" else unit
+
+
+def _wider_decimal(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the decimal with the digits of both, before the point and behind it."""
+    scale = max(one.scale, other.scale)
+    precision = max(one.precision - one.scale, other.precision - other.scale) + scale
+    make = pa.decimal128 if precision <= 38 and one.bit_width <= 128 else pa.decimal256
+    return make(precision, scale) if precision <= 76 else None
+
+
+def _holds(wide: pa.DataType, narrow: pa.DataType) -> bool:
+    """Tell whether every value of one numeric type is one of the other."""
+    if pa.types.is_floating(wide):
+        digits = {16: 11, 32: 24, 64: 53}[wide.bit_width]
+        if pa.types.is_floating(narrow):
+            return bool(narrow.bit_width <= wide.bit_width)
+        return bool(narrow.bit_width - pa.types.is_signed_integer(narrow) <= digits)
+    if pa.types.is_floating(narrow):
+        return False
+    if pa.types.is_signed_integer(wide) == pa.types.is_signed_integer(narrow):
+        return bool(narrow.bit_width <= wide.bit_width)
+    return bool(pa.types.is_signed_integer(wide) and narrow.bit_width < wide.bit_width)

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from walrus_ts.columnar import text, types
-from walrus_ts.columnar.schema import Label
+from walrus_ts.columnar.labels import Label
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import zone_name
 from walrus_ts.pandas_io.index import index_facts

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from walrus_ts.columnar.schema import Label, Schema
+from walrus_ts.columnar.labels import Label
+from walrus_ts.columnar.schema import Schema
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import COUNTERS, TICKS, Unit, parse_zone, zone_name
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from walrus_ts.columnar.schema import Label, label_from_json, label_to_json
+from walrus_ts.columnar.labels import Label, label_from_json, label_to_json
 
 
 def describe_labels(columns: pd.Index) -> Any:

@@ -12,13 +12,16 @@ import pandas as pd
 import pyarrow as pa
 
 from walrus_ts.columnar import nested, text
-from walrus_ts.columnar.schema import Column, Label, Schema, fields_for
+from walrus_ts.columnar.labels import Label, fields_for
+from walrus_ts.columnar.schema import Column, Schema
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import TICKS, Unit, parse_zone
 from walrus_ts.pandas_io.dump import combined, to_array
 from walrus_ts.pandas_io.index import checked_index, index_facts, to_index, to_times
 from walrus_ts.pandas_io.labels import describe_labels, restore_labels
 from walrus_ts.pandas_io.restore import Backend, Objects, to_values
+
+_LARGE = 1 << 24  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,10 @@ def to_frame(
     values = {}
     for position, column in enumerate(schema.columns):
         values[position] = to_values(arrays[position], column, backend)
+        large = arrays[position].nbytes >= _LARGE
         arrays[position] = None  # of a long frame, no column is held twice for longer than it takes to convert it
+        if large:  # else Arrow keeps the memory for arrays of its own, and numpy takes as much again
+            pa.default_memory_pool().release_unused()
     for position, array in values.items():
         if isinstance(array, np.ndarray) and array.dtype == object:  # pandas 3 would make `str` of it
             values[position] = pd.Series(array, index=index, dtype=object)

@@ -76,7 +76,11 @@ class Feed:
     _newest: dict[bytes, bytes] = field(init=False, default_factory=dict)  # up to here, new rows were seen to
     _claiming: tuple[bytes, list[tuple[bytes, int]]] | None = field(init=False, default=None)
     _new_first: bool = field(init=False, default=False)
+    _order: list[bytes] = field(init=False)  # in which streams are looked through for rows of the dead
     _next_look: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        self._order = list(self.member.keys)
 
     def take(self, wait: float | None) -> list[Delivery]:
         """Return the next deliveries, at most one a stream; none where nothing new has come for `wait` seconds.
@@ -165,8 +169,8 @@ class Feed:
             while key in self._backlog:
                 after, until = self._backlog[key]
                 listed = self.member.pending(wire, key, self.count, after=after, until=until, own=True)
+                del self._backlog[key]  # and behind the others with it: streams take turns, too
                 if not listed:
-                    del self._backlog[key]
                     break
                 chosen = self._choose(listed)
                 self._backlog[key] = b"(" + chosen[-1][0], until
@@ -179,10 +183,12 @@ class Feed:
         """Take over what nobody has touched for `claim_ms`."""
         if time.monotonic() < self._next_look:
             return []
-        for key in self.member.keys:
+        for key in list(self._order):
             while listed := self.member.pending(wire, key, self.count, idle_ms=self.claim_ms):
                 found = self._deliver(wire, key, self._choose(listed), self.claim_ms)
                 if found:
+                    self._order.remove(key)
+                    self._order.append(key)  # streams take turns, too
                     return found
         self._next_look = time.monotonic() + min(_LONGEST_LOOK, max(0.01, self.claim_ms / 4_000))
         return []

@@ -12,8 +12,8 @@ from redis.exceptions import BusyLoadingError, ResponseError
 
 from walrus_ts.columnar import text
 from walrus_ts.columnar.commands import EMPTY_PAIR, command, id_texts
-from walrus_ts.columnar.schema import Fitted
-from walrus_ts.errors import BatchLostError, UsageError
+from walrus_ts.columnar.fitting import Fitted
+from walrus_ts.errors import BatchLostError, GroupMissingError, UsageError
 from walrus_ts.ids import StreamId, to_ids
 from walrus_ts.transfer.load import Job, check_late, first_write, record_to_write
 from walrus_ts.transfer.member import Guard, Member
@@ -48,7 +48,7 @@ def commit(member: Member, rows: Rows, commands: Sequence[Command], jobs: Sequen
     Raises
     ------
     BatchLostError
-        A row is no longer pending, or is another consumer's; nothing is written.
+        A row is no longer pending, or is another consumer's, or its group has gone; nothing is written.
     LateRowsError, SchemaError, UsageError
         The rows cannot be appended; nothing is written.
     redis.exceptions.RedisError
@@ -82,6 +82,8 @@ def commit(member: Member, rows: Rows, commands: Sequence[Command], jobs: Sequen
             in_doubt = True
             time.sleep(pause)
             pause = min(1.0, 2 * pause)
+        except GroupMissingError as error:
+            raise _lost(rows, sum(len(ids) for _, ids in rows), 0) from error
 
 
 def _is_done(wire: Wire, member: Member, rows: Rows) -> bool:
@@ -104,7 +106,12 @@ def _result(outcome: bytes, facts: list[Any], rows: Rows, commands: int, *, in_d
     total = sum(len(ids) for _, ids in rows)
     if in_doubt and gone == total:  # it had been done when the connection was lost; or another consumer has done it all
         return []
-    raise BatchLostError(
+    raise _lost(rows, gone, taken)
+
+
+def _lost(rows: Rows, gone: int, taken: int) -> BatchLostError:
+    total = sum(len(ids) for _, ids in rows)
+    return BatchLostError(
         f"of the {total} rows of the batch, {taken} have been claimed by another consumer and {gone} are no longer "
         "pending: nothing of the transaction was written. Work that takes longer than `claim_after` calls "
         "`batch.extend()` before that time is over.",

@@ -32,7 +32,7 @@ for i = 3, #ARGV, 4 do
     if redis.call('XRANGE', KEYS[1], ARGV[i + 1], ARGV[i + 1])[1] then
       redis.call('XCLAIM', KEYS[1], ARGV[i + 2], ARGV[i + 3], 0, ARGV[i + 1], 'IDLE', ARGV[2], 'RETRYCOUNT', 0,
         'FORCE', 'JUSTID')
-    elseif ARGV[1] == '1' then
+    else
       local row = {}
       for at = 1, #letter[2], 2 do
         if string.sub(letter[2][at], 1, 1) == '.' then
@@ -40,9 +40,8 @@ for i = 3, #ARGV, 4 do
           table.insert(row, letter[2][at + 1])
         end
       end
+      if ARGV[1] == '' or #row == 0 then return ARGV[i + 1] end
       redis.call('XADD', KEYS[1], '*', unpack(row))
-    else
-      return ARGV[i + 1]
     end
     redis.call('XDEL', KEYS[2], ARGV[i])
     replayed = replayed + 1
@@ -134,7 +133,7 @@ def replay(pool: ConnectionPool, records: Records, chosen: Sequence[Letter], *, 
             found = persist(pool, lambda wire, requests=requests: wire.ask(*requests))  # type: ignore[misc]
             for letter, entries in zip(part, found, strict=True):
                 if not check(entries):
-                    raise _gone(letter.id, records)
+                    raise _gone(letter.id, records, as_new=False)
     replayed = 0
     for part in parts:
         arguments = [b"1" if as_new else b"", b"%d" % _LONG_IDLE_MS]
@@ -146,15 +145,19 @@ def replay(pool: ConnectionPool, records: Records, chosen: Sequence[Letter], *, 
         except ResponseError as error:
             raise missing_group(error, part[0].group, [records.key]) from error
         if isinstance(done, bytes):
-            raise _gone(done, records)
+            raise _gone(done, records, as_new=as_new)
         replayed += done
     return replayed
 
 
-def _gone(id_: bytes, records: Records) -> UsageError:
+def _gone(id_: bytes, records: Records, *, as_new: bool) -> UsageError:
+    cure = (
+        "Its dead letter has no values (they were too many to be copied): delete it (XDEL)."
+        if as_new
+        else "`replay_dead(..., as_new=True)` adds its values at the stream's end."
+    )
     return UsageError(
-        f"the stream {records.key!r} no longer holds the row {id_.decode()}, so it cannot be pending again. "
-        "`replay_dead(..., as_new=True)` adds its values at the stream's end.",
+        f"the stream {records.key!r} no longer holds the row {id_.decode()}, so it cannot be pending again. {cure}",
         key=records.key,
         id=id_.decode(),
     )

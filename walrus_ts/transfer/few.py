@@ -15,17 +15,17 @@ from redis.exceptions import BusyLoadingError, RedisError
 
 from walrus_ts.columnar import text
 from walrus_ts.columnar.commands import EMPTY_PAIR, command
-from walrus_ts.columnar.schema import Fitted, Origin, Records
+from walrus_ts.columnar.fitting import Fitted
+from walrus_ts.columnar.schema import Origin, Records
 from walrus_ts.errors import AppendError
 from walrus_ts.transfer.script import MOST_UNPACKED, Script
-from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
+from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
 
 MOST_ROWS = 100
 MOST_COLUMNS = MOST_UNPACKED // 2  # of a row: a field and a value each
-_PATIENCE_SECONDS = 20.0
 _LOAD = re.compile(r"few:(\d+-\d+)")
 
 # KEYS: stream, schema record. ARGV: the record; the id of the stream's first write, and how many entries had been added
@@ -89,7 +89,7 @@ def append_few(pool: ConnectionPool, records: Records, record: bytes, origin: Or
     arguments = [record, origin.id.encode(), b"%d" % origin.added, b"%d" % len(rows)]
     for id_, pairs in rows:
         arguments += [id_, b"%d" % len(pairs), *pairs]
-    lost, patience, pause = False, time.monotonic() + _PATIENCE_SECONDS, 0.02
+    lost, patience, pause = False, time.monotonic() + PATIENCE_SECONDS, 0.02
     while True:
         sent = False
         try:
@@ -111,10 +111,10 @@ def append_few(pool: ConnectionPool, records: Records, record: bytes, origin: Or
 
 
 def _stopped(key: bytes, rows: Sequence[Row], error: Exception) -> AppendError:
-    load = f"few:{rows[0][0].decode()}"
+    load, reason = f"few:{rows[0][0].decode()}", str(error).rstrip(".")
     return AppendError(
-        f"appending {len(rows)} rows to stream {key.decode(errors='backslashreplace')!r} stopped: {error}. They may be "
-        f"stored, all or none; `append(frame, load={load!r})` stores them if they are not.",
+        f"appending {len(rows)} rows to stream {key.decode(errors='backslashreplace')!r} stopped: {reason}. They may "
+        f"be stored, all or none; `append(frame, load={load!r})` stores them if they are not.",
         appended=0,
         load=load,
         key=key,

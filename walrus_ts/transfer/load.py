@@ -28,12 +28,13 @@ from redis.exceptions import BusyLoadingError
 
 from walrus_ts.columnar import commands, resp, text
 from walrus_ts.columnar.commands import command
+from walrus_ts.columnar.fitting import Fitted
 from walrus_ts.columnar.replies import SLACK
-from walrus_ts.columnar.schema import Fitted, Origin, Records, Schema
+from walrus_ts.columnar.schema import Origin, Records, Schema
 from walrus_ts.errors import AppendError, DataError, LateRowsError, UsageError
 from walrus_ts.ids import Ids, StreamId, count_late, split_times, to_ids
 from walrus_ts.transfer.scan import StreamState, current_schema
-from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check
+from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, DemotedError, Wire, check
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 5_000  # some 10 ms of the server's time
 _PIECE_BYTES = 32 << 20  # of a chunk that is encoded in one piece
 _TOKEN_SECONDS = 86_400  # how long the progress of an unnamed load is kept
-_PATIENCE_SECONDS = 20.0  # without a connection, before a load gives up
 
 _TOKEN = re.compile(r"unnamed:(\d+:[0-9a-f]{32})")  # the first number: when it was made
 _MULTI, _EXEC = command(b"MULTI"), command(b"EXEC")
@@ -270,7 +270,7 @@ class _Load:
         self._doubtful: _Chunk | None = None  # one whose EXEC is sent and not answered
 
     def run(self) -> Appended:
-        patience, pause, known = time.monotonic() + _PATIENCE_SECONDS, 0.02, 0
+        patience, pause, known = time.monotonic() + PATIENCE_SECONDS, 0.02, 0
         while True:
             try:
                 with Wire(self._pool) as wire:
@@ -280,10 +280,10 @@ class _Load:
                     raise self._deleted()  # with its progress, which else goes when all is stored
                 return Appended(self._stored, self._late, self._first_id, self._last_id)
             except (*LOST, BusyLoadingError) as error:
-                if not self._sent:
+                if not self._sent and not isinstance(error, DemotedError):
                     raise
                 if self._chunks > known:
-                    patience, pause, known = time.monotonic() + _PATIENCE_SECONDS, 0.02, self._chunks
+                    patience, pause, known = time.monotonic() + PATIENCE_SECONDS, 0.02, self._chunks
                 if time.monotonic() > patience or isinstance(error, REFUSED_LOGIN):
                     raise self._stopped(error) from error
                 time.sleep(pause)
@@ -419,7 +419,8 @@ class _Load:
 
     def _deleted(self) -> AppendError:
         return AppendError(
-            f"{self._where} was deleted while it was appended to; its rows are gone. Append the frame again.",
+            f"{self._where} was deleted while it was appended to, or its server has come back without its newest data; "
+            "the rows are gone. Append the frame again.",
             appended=0,
             load=self.name,
         )
@@ -551,10 +552,16 @@ class _Load:
         return extras
 
     def _resolve_doubt(self, view: _View) -> None:
-        """Count the chunk whose answer was lost with a connection, if it is stored: the progress says so."""
+        """Count the chunk whose answer was lost with a connection, if it is stored: the progress says so.
+
+        And do not count what the server has lost: a replica that is the master now may not have had all.
+        """
         chunk, self._doubtful = self._doubtful, None
         if chunk is not None and view.progress == chunk.behind.progress:
             self._count(chunk)
+        if self._stored and view.progress is not None:
+            progress = Progress.from_json(view.progress, self._token or self._job.records.loads)
+            self._stored = min(self._stored, max(0, progress.stored - (self._earlier or 0)))
 
     def _count(self, chunk: _Chunk) -> None:
         self._doubtful = None
@@ -579,9 +586,9 @@ class _Load:
             wire.exchange(_DISCARD, _UNWATCH, *drop)
 
     def _stopped(self, error: Exception) -> AppendError:
-        appended = (self._earlier or 0) + self._stored
+        appended, reason = (self._earlier or 0) + self._stored, str(error).rstrip(".")
         return AppendError(
-            f"appending to {self._where} stopped after {appended} of {len(self._job.times)} rows: {error}. "
+            f"appending to {self._where} stopped after {appended} of {len(self._job.times)} rows: {reason}. "
             f"`append(frame, load={self.name!r})` stores the rest.",
             appended=appended,
             load=self.name,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import BusyLoadingError
+
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import Entries, EntriesReply, glance
 from walrus_ts.columnar.schema import Origin, Records, Schema
 from walrus_ts.errors import ServerError, UsageError
 from walrus_ts.ids import MAX_SEQUENCE, StreamId
-from walrus_ts.transfer.wire import LOST, REFUSED_LOGIN, Wire, check, refuse_error
+from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check, refuse_error
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
 _FIRST_PAGE = 250  # rows: how wide they are is not known yet
 _LONGEST_PAGE = 25_000
 _PAGE_BYTES = 4 << 20
-_ATTEMPTS = 3  # connections that may be lost in a row without a page in between
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,14 @@ class StreamState:
         Entries that were ever added.
     first_id : StreamId, optional
         The first id that was ever added; None where an entry has been removed, so that it is not known.
+    length : int, optional
+        Entries that there are, where the server was asked.
     """
 
     last_id: StreamId
     added: int
     first_id: StreamId | None = None
+    length: int | None = None
 
     @classmethod
     def of(cls, reply: Any) -> StreamState | None:
@@ -51,9 +56,10 @@ class StreamState:
         info = dict(zip(items[::2], items[1::2], strict=True))
         if b"entries-added" not in info:
             raise UsageError("DataFrames need Redis 7.0 or newer, or Valkey: the server does not tell `entries-added`")
-        added, first = info[b"entries-added"], info[b"first-entry"]
-        whole = first and info[b"length"] == added
-        return cls(StreamId.parse(info[b"last-generated-id"]), added, StreamId.parse(first[0]) if whole else None)
+        added, first, length = info[b"entries-added"], info[b"first-entry"], info[b"length"]
+        whole = first and length == added
+        first_id = StreamId.parse(first[0]) if whole else None
+        return cls(StreamId.parse(info[b"last-generated-id"]), added, first_id, length)
 
     def began(self, origin: Origin) -> bool:
         """Tell whether this may be the stream that had this first write, and not one made since under its key."""
@@ -119,6 +125,8 @@ class Range:
         Tells of a field whether its column is made.
     limit : int, optional
         Rows at most.
+    expected : int, optional
+        How many rows there are, where that is known.
     """
 
     key: bytes
@@ -127,6 +135,7 @@ class Range:
     fields: Sequence[bytes]
     wanted: Callable[[bytes], bool]
     limit: int | None = None
+    expected: int | None = None
 
 
 def pages(pool: ConnectionPool, range_: Range, *, reverse: bool = False) -> Iterator[Entries]:
@@ -149,12 +158,12 @@ def pages(pool: ConnectionPool, range_: Range, *, reverse: bool = False) -> Iter
     Raises
     ------
     redis.exceptions.RedisError
-        The connection was lost again and again, or the server refuses. What was yielded until then is whole.
+        The server was away for a minute, or refuses. What was yielded until then is whole.
     ServerError
         The connection was lost, and behind it there is not what was read before: the server has lost data, say.
     """
     cursor = _Cursor(range_, reverse)
-    attempts, lost = 0, False
+    patience, pause, lost = time.monotonic() + PATIENCE_SECONDS, 0.0, False
     while not cursor.done:
         try:
             with Wire(pool) as wire:
@@ -163,13 +172,15 @@ def pages(pool: ConnectionPool, range_: Range, *, reverse: bool = False) -> Iter
                 wire.send([cursor.request()])
                 while not cursor.done:
                     reply = _next_page(wire, cursor)
-                    attempts = 0
                     if len(reply):
                         yield reply.entries(range_.fields, range_.wanted)
-        except LOST as error:
-            attempts, lost = attempts + 1, True
-            if attempts == _ATTEMPTS or isinstance(error, REFUSED_LOGIN):
+                    patience, pause = time.monotonic() + PATIENCE_SECONDS, 0.0
+        except (*LOST, BusyLoadingError) as error:
+            if time.monotonic() > patience or isinstance(error, REFUSED_LOGIN):
                 raise
+            lost = True
+            time.sleep(pause)
+            pause = min(1.0, 2 * pause + 0.02)
 
 
 def _check_end(wire: Wire, range_: Range) -> None:

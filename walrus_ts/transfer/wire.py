@@ -29,6 +29,7 @@ from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import bulk, command
 from walrus_ts.columnar.replies import SLACK
 from walrus_ts.connection import wait_readable
+from walrus_ts.sentinel import MasterPool
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
@@ -38,6 +39,7 @@ T = TypeVar("T")
 LOST = (ConnectionError, TimeoutError)
 REFUSED_LOGIN = (AuthenticationError, AuthorizationError)  # redis-py derives them from ConnectionError
 PATIENCE_SECONDS = 60.0  # for which the server may be away
+GRACE_SECONDS = 1.0  # likewise, where somebody waits for a small answer, or for an end
 _FIRST_BUFFER = 1 << 16
 
 _ERRORS: dict[str, type[Exception]] = {
@@ -46,6 +48,12 @@ _ERRORS: dict[str, type[Exception]] = {
     "OOM": OutOfMemoryError,
     "READONLY": ReadOnlyError,
 }
+# What a server says that is no master any more, or that has no replica left because one of them is the master now.
+_DEMOTED = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED force")
+
+
+class DemotedError(ConnectionError):
+    """The server is no master any more: the connection leads to the wrong one, and nothing has been carried out."""
 
 
 class Wire:
@@ -62,6 +70,7 @@ class Wire:
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
+        self._by_sentinel = pool if isinstance(pool, MasterPool) else None
         self._connection: Any = None
         self._end, self._lines = b"", 0
         self._expected = _FIRST_BUFFER
@@ -117,6 +126,8 @@ class Wire:
         lines : int
             How many commands `opened` has.
         """
+        if self._by_sentinel is not None:
+            self._by_sentinel.check(self._connection)
         token = secrets.token_hex(16).encode()
         self._end, self._lines = bulk(token), lines
         pieces = [*buffers, command(b"ECHO", token), *opened]
@@ -135,7 +146,7 @@ class Wire:
         Raises
         ------
         redis.exceptions.ConnectionError, redis.exceptions.TimeoutError
-            The connection is lost; the reply with it.
+            The connection is lost; the reply with it. Or Sentinel found the server, and it is no master any more.
         """
         return self.receive_opened()[0]
 
@@ -152,7 +163,11 @@ class Wire:
                 stop = self._find_end(buffer, filled)
         self._end = b""
         self._expected = max(_FIRST_BUFFER, filled + filled // 8)
-        return memoryview(buffer.data)[: stop - len(end) + SLACK], bytes(buffer[stop:filled])
+        reply, lines = memoryview(buffer.data)[: stop - len(end) + SLACK], bytes(buffer[stop:filled])
+        if self._by_sentinel is not None:
+            _refuse_demoted(reply[:-SLACK])
+            _refuse_demoted(lines)
+        return reply, lines
 
     def _find_end(self, buffer: np.ndarray[Any, Any], filled: int) -> int:
         """Return the position behind the end mark, -1 where it has not come."""
@@ -172,6 +187,22 @@ class Wire:
         if received == 0:
             raise ConnectionError("the server closed the connection while a reply was on its way")
         return received
+
+
+def _refuse_demoted(replies: bytes | memoryview) -> None:
+    """Raise what a server says that is no master any more: Sentinel names another one, at once or soon.
+
+    Raises
+    ------
+    DemotedError
+        Work goes on with another connection.
+    """
+    raw = bytes(replies)
+    if not any(word.encode() in raw for word in _DEMOTED):
+        return
+    for reply in resp.parse(raw):  # it may be a value that reads so
+        if isinstance(reply, resp.ErrorReply) and any(word in reply.message for word in _DEMOTED):
+            raise DemotedError(f"the server is not the master, or not for long: {reply.message}")
 
 
 def is_open(pool: ConnectionPool) -> bool:
