@@ -193,9 +193,9 @@ class FrameStream:
             It is no Parquet file, or a broken one.
         """
         from walrus_ts.files.load import load_file
-        from walrus_ts.files.read import open_dataset
+        from walrus_ts.files.read import open_parquet
 
-        return load_file(self.append, open_dataset(Path(path), "parquet"), time=time, **options)
+        return load_file(self.append, open_parquet(Path(path)), time=time, **options)
 
     def _minid(self, bound: Any, schema: Schema) -> bytes:
         """Return the id below which rows go, of a stream of this schema."""

@@ -216,7 +216,7 @@ def test_a_load_that_the_server_stops(run: Run, tmp_path: Path, name: str | None
         (["load", "none.csv", "KEY"], 2, "'none.csv' does not exist"),
         (["load", "f.csv", "KEY", "--time", "tme"], 2, "walrus-ts: 'f.csv' has no column 'tme'; it has 'at', "),
         (["load", "f.xls", "KEY"], 2, "walrus-ts: 'f.xls' does not say what it is: expected a name that ends in .csv"),
-        (["load", "broken.parquet", "KEY"], 1, "walrus-ts: 'broken.parquet' cannot be read as parquet: "),
+        (["load", "broken.parquet", "KEY"], 1, "walrus-ts: 'broken.parquet' cannot be read as Parquet: "),
         (["load", "unsorted.csv", "KEY"], 1, "walrus-ts: the index is out of order: row 1, "),
         (["head", "KEY", "--columns", "prce"], 2, "has no column 'prce'; it has 'price', 'size', 'side'\n"),
         (["head", "KEY", "--csv", "--json"], 2, "walrus-ts: --csv and --json: choose one of them\n"),

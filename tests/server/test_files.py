@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,23 @@ def test_load_a_partitioned_data_set(new: Callable[..., TimeSeriesStream], tmp_p
         pd.DataFrame({"x": [1.0, 2.0, 3.0]}, index=index).to_parquet(folder / "part.parquet")
     assert new().load_parquet(tmp_path).rows == 6
     assert new().frame("2024-02")["month"].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "feather"])
+def test_memory_is_bounded(tmp_path: Path, ending: str) -> None:
+    """A file that is read more slowly than the disk is fast is not held in memory meanwhile."""
+    path = tmp_path / f"file.{ending}"
+    table = pa.table({"x": np.random.default_rng(0).random(4_000_000)})  # 32 MB
+    if ending == "parquet":
+        parquet.write_table(table, path, row_group_size=100_000)
+    else:
+        feather.write_feather(table, path, chunksize=100_000)
+    del table
+    before, most = pa.total_allocated_bytes(), 0
+    for _ in open_file(path).batches():
+        sleep(0.01)
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 8_000_000
 
 
 @pytest.mark.parametrize("ending", ["parquet", "feather", "csv"])

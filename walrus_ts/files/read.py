@@ -14,8 +14,6 @@ from walrus_ts.errors import DataError, UsageError
 from walrus_ts.files.csv_types import Types, find_types, open_csv
 from walrus_ts.files.kinds import kind_of, pieces_rows
 
-_BATCH_ROWS = 32_768
-
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -116,27 +114,44 @@ def open_file(path: Path) -> File:
     OSError
         It cannot be read.
     """
-    kind = kind_of(path)
-    return _open_csv(path) if kind == "csv" else open_dataset(path, "parquet" if kind == "parquet" else "ipc")
+    opening = {"csv": _open_csv, "parquet": open_parquet, "feather": _open_feather}[kind_of(path)]
+    path.stat()  # Python's own error where there is none
+    return opening(path)
 
 
-def open_dataset(path: Path, form: str) -> File:
-    """Open a Parquet (``"parquet"``) or Feather (``"ipc"``) file, or a folder of them, partitioned as Hive does it."""
+def open_parquet(path: Path) -> File:
+    """Open a Parquet file, or a folder of them, partitioned as Hive does it."""
     from pyarrow import dataset
 
-    path.stat()  # Python's own error where there is none
+    path.stat()
     try:
-        data = dataset.dataset(path, format=form, partitioning="hive")
+        data = dataset.dataset(path, format="parquet", partitioning="hive")
         rows = data.count_rows()
     except pa.ArrowException as error:
-        raise DataError(f"{str(path)!r} cannot be read as {form}: {error}", path=str(path)) from error
+        raise DataError(f"{str(path)!r} cannot be read as Parquet: {error}", path=str(path)) from error
 
     def batches() -> Iterator[pa.RecordBatch]:
-        # Arrow's own readahead is 16 batches of 4 files: hundreds of megabytes.
-        yield from data.to_batches(batch_size=_BATCH_ROWS, batch_readahead=2, fragment_readahead=1)
+        # Not the data set's own `to_batches`: where rows are read faster than they are stored, it holds all of them.
+        for fragment in data.get_fragments():
+            for group in fragment.split_by_row_group():
+                yield from group.to_table(schema=data.schema).to_batches()
 
-    written_by_pandas = b"pandas" in (data.schema.metadata or {})
-    return File(path, data.schema, rows, batches, _from_pandas if written_by_pandas else _as_it_is)
+    return File(path, data.schema, rows, batches, _converter(data.schema))
+
+
+def _open_feather(path: Path) -> File:
+    from pyarrow import ipc
+
+    try:
+        reader = ipc.open_file(pa.memory_map(str(path)))
+        rows = reader.count_rows()
+    except pa.ArrowException as error:
+        raise DataError(f"{str(path)!r} cannot be read as Feather: {error}", path=str(path)) from error
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from map(reader.get_batch, range(reader.num_record_batches))
+
+    return File(path, reader.schema, rows, batches, _converter(reader.schema))
 
 
 def _open_csv(path: Path) -> File:
@@ -166,6 +181,10 @@ def pieces(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
 
 
 # What `append` takes --------------------------------------------------------------------------------------------------
+
+
+def _converter(schema: pa.Schema) -> Callable[[pa.Table, str], pd.DataFrame | pa.Table]:
+    return _from_pandas if b"pandas" in (schema.metadata or {}) else _as_it_is
 
 
 def _as_it_is(table: pa.Table, _: str) -> pa.Table:
