@@ -368,6 +368,22 @@ def test_a_load_while_its_master_fails(cluster: Cluster, ts: TimeSeries) -> None
     assert_frame_equal(ts.b.frame(), data, check_freq=False)
 
 
+def test_a_successor_lacks_rows(db: ClusterDatabase, ts: TimeSeries) -> None:
+    """Rows that the master's successor has never got are written again, and counted once."""
+    data, states = frame(30_000), []
+
+    def roll_back(*_: int) -> None:
+        names = [name for name in db.scan_iter() if b"a" in name]
+        states.append({name: db.dump(name) for name in names})
+        if len(states) == 4:
+            for name, state in states[1].items():
+                db.restore(name, 0, state, replace=True)
+
+    assert ts.a.append(data, progress=roll_back).rows == len(data)
+    assert len(states) > 6
+    assert_frame_equal(ts.a.frame(), data, check_freq=False)
+
+
 def test_batches_and_scans_while_a_master_fails(cluster: Cluster, ts: TimeSeries) -> None:
     """They wait for the master's successor, and have every row."""
     data = frame(50_000)
