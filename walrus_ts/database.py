@@ -205,6 +205,11 @@ class ClusterDatabase(Factories, RedisCluster):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._url(secrets=False)}>"
 
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import cluster_html
+
+        return cluster_html(self)
+
     @property
     def data(self) -> redis.Redis:
         """The client for streams: RESP2 and bytes, with connections of its own."""

@@ -149,6 +149,16 @@ def test_object_model(db: ClusterDatabase) -> None:
     assert group.destroy() == dict.fromkeys(KEYS, True)
 
 
+def test_displays(db: ClusterDatabase, ts: TimeSeries) -> None:
+    """In a notebook a cluster shows its servers, and a stream and a group what they show on one server."""
+    ts.create()
+    ts.a.append(frame(10))
+    for part in ("3 masters", "3 replicas", "keys", "redis+cluster://127.0.0.1"):
+        assert part in db._repr_html_()
+    assert "10 rows" in ts.a._repr_html_()
+    assert "cannot be reached" not in ts._repr_html_()
+
+
 def test_blocking_read(db: ClusterDatabase, ts: TimeSeries) -> None:
     """A read over several slots waits for the first entry of any of them, and not for longer than it was told."""
     ts.create()
