@@ -3,7 +3,7 @@
 from walrus_ts.batch import Batch, Transaction
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.consuming import Batches
-from walrus_ts.database import Database, connect
+from walrus_ts.database import ClusterDatabase, Database, connect
 from walrus_ts.errors import (
     AppendError,
     BatchLostError,
@@ -29,6 +29,7 @@ __all__ = [
     "Batch",
     "BatchLostError",
     "Batches",
+    "ClusterDatabase",
     "ConsumerGroup",
     "ConsumerGroupStream",
     "DataError",

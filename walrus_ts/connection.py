@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import operator
+import random
 import selectors
 import ssl
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from threading import TIMEOUT_MAX
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 from weakref import WeakKeyDictionary
 
@@ -15,7 +17,8 @@ import redis
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from walrus_ts import sentinel
-from walrus_ts.errors import UsageError
+from walrus_ts.cluster import Pool, pool_for
+from walrus_ts.errors import UsageError, WalrusTSError
 
 try:  # redis-py 7 and later
     from redis.maint_notifications import MaintNotificationsConfig
@@ -29,16 +32,19 @@ if TYPE_CHECKING:
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 
+T = TypeVar("T")
+
 # poll(2) keeps hold of a socket that another thread closes, and wakes up; epoll(7) forgets it, and waits on.
 _Selector = getattr(selectors, "PollSelector", selectors.DefaultSelector)  # Windows has no poll
 
 SLACK = 5.0  # seconds that the reply to a blocking command may be late, at the least
+LONGEST_PAUSE = 0.05  # seconds between two looks at streams of several slots
 
 # The embedded servers of pools. A pool keeps its server: a pipeline has a pool, and no database.
 embedded_servers: WeakKeyDictionary[redis.ConnectionPool, EmbeddedServer] = WeakKeyDictionary()
 
 
-def send_once(client: redis.Redis, *command: EncodableT, block: int | None = None) -> Any:
+def send_once(pool: Pool, *command: EncodableT, block: int | None = None) -> Any:
     """Send a command once and return its reply as the protocol has it, without callbacks.
 
     For what must not be sent twice: redis-py repeats a command whose reply was lost, and a repeated
@@ -47,8 +53,8 @@ def send_once(client: redis.Redis, *command: EncodableT, block: int | None = Non
 
     Parameters
     ----------
-    client : redis.Redis
-        `Database.data`.
+    pool : Pool
+        Of `Database.data`, for the key (`pool_for`).
     *command
         The command's name and arguments.
     block : int, optional
@@ -61,7 +67,6 @@ def send_once(client: redis.Redis, *command: EncodableT, block: int | None = Non
     redis.ResponseError
         The reply is an error.
     """
-    pool = client.connection_pool
     connection: Any = pool.get_connection()
     try:
         connection.send_command(*command)
@@ -141,11 +146,56 @@ def read_streams(
     options: list[EncodableT] = []
     if (count := check_count(count)) is not None:
         options += ["COUNT", count]
-    if (block := check_count(block, "block", minimum=0)) is not None:
-        options += ["BLOCK", block]
-    where = ["STREAMS", *positions, *positions.values()]
-    reply = send_once(client, *command, *options, *where, block=block)
-    return [(key, parse_entries(entries)) for key, entries in reply or []]
+    block = check_count(block, "block", minimum=0)
+    by_pool: dict[Pool, list[KeyT]] = {}
+    for key in positions:
+        by_pool.setdefault(pool_for(client, key), []).append(key)
+
+    def read(pool: Pool, block: int | None) -> list[Any]:
+        waiting: list[EncodableT] = [] if block is None else ["BLOCK", block]
+        where = ["STREAMS", *by_pool[pool], *(positions[key] for key in by_pool[pool])]
+        return send_once(pool, *command, *options, *waiting, *where, block=block) or []
+
+    replies = read_each(list(by_pool), read, block)
+    return [(key, parse_entries(entries)) for reply in replies for key, entries in reply]
+
+
+def read_each(pools: Sequence[Pool], read: Callable[[Pool, int | None], T], block: int | None) -> list[T]:
+    """Read what there is; where that is nothing, wait for it.
+
+    No command waits for streams in several slots of a cluster: these are read again and again. Where one of them cannot
+    be read when others have given something, that is returned; for the error to come up, too, no slot is always first.
+
+    Parameters
+    ----------
+    pools : sequence of Pool
+    read : callable
+        Reads from one of them, and waits for `block` milliseconds; returns something empty where there is nothing.
+    block : int, optional
+        As in `Stream.read`.
+
+    Returns
+    -------
+    list
+        What was read, in the order of the pools.
+    """
+    if len(pools) == 1:
+        return [read(pools[0], block)]
+    end = None if block == 0 else time.monotonic() + (block or 0) / 1_000
+    pause = 0.001
+    while True:
+        found: dict[Pool, T] = {}
+        for pool in random.sample(pools, len(pools)):
+            try:
+                found[pool] = read(pool, None)
+            except (redis.RedisError, WalrusTSError):
+                if not any(found.values()):
+                    raise
+        left = LONGEST_PAUSE if end is None else end - time.monotonic()
+        if any(found.values()) or left <= 0:
+            return [found[pool] for pool in pools if pool in found]
+        time.sleep(min(pause, left))
+        pause = min(LONGEST_PAUSE, 2 * pause)
 
 
 def parse_entries(reply: Sequence[Any]) -> list[Entry]:

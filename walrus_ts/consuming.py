@@ -17,15 +17,16 @@ import pandas as pd
 from redis.exceptions import RedisError
 
 from walrus_ts.batch import Batch
+from walrus_ts.cluster import Pool
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import Entries, EntriesReply
 from walrus_ts.columnar.schema import to_bytes
-from walrus_ts.connection import check_count
+from walrus_ts.connection import check_count, read_each
 from walrus_ts.errors import DataError, GroupMissingError, UsageError
 from walrus_ts.frames import Decoder, Source, to_pandas
 from walrus_ts.progress import Bar
 from walrus_ts.stacking import Part, stack
-from walrus_ts.transfer.batches import Delivery, Feed
+from walrus_ts.transfer.batches import Delivery, Feed, take_in_turn
 from walrus_ts.transfer.member import Member
 from walrus_ts.transfer.wire import PATIENCE_SECONDS, Wire, check, is_open
 
@@ -44,16 +45,17 @@ class Batches(Iterator[Batch]):
     """
 
     def __init__(
-        self, feed: Feed, tables: Tables, *, wait: float | None, stream_name: str | None, unnamed: bool
+        self, feeds: list[Feed], tables: Tables, *, wait: float | None, stream_name: str | None, unnamed: bool
     ) -> None:
-        self._feed = feed
+        self._feeds = feeds
+        self._feed = feeds[0]  # the one that the batch in hand is of
         self._tables = tables
         self._wait = wait
         self._stream_name = stream_name
         self._unnamed = unnamed
         self._in_hand: Batch | None = None
         self._closed = False
-        self._bar = Bar(f"read {feed.member.group.decode(errors='backslashreplace')}")
+        self._bar = Bar(f"read {self._feed.member.group.decode(errors='backslashreplace')}")
         self.lost = 0
 
     def __repr__(self) -> str:
@@ -70,7 +72,7 @@ class Batches(Iterator[Batch]):
         self._bar.show()
         lost = 0
         while True:
-            deliveries = self._feed.take(self._wait)
+            self._feed, deliveries = take_in_turn(self._feeds, self._wait)
             if not deliveries:
                 self.close()
                 raise StopIteration
@@ -120,7 +122,8 @@ class Batches(Iterator[Batch]):
             self._in_hand.hand_back()
         if self._unnamed:
             with suppress(RedisError, GroupMissingError):
-                self._feed.member.leave()
+                for feed in self._feeds:
+                    feed.member.leave()
 
     def __enter__(self) -> Self:
         return self
@@ -130,7 +133,8 @@ class Batches(Iterator[Batch]):
 
     def __del__(self) -> None:
         with suppress(Exception):  # the server may be gone, or the interpreter going
-            if is_open(self._feed.member.pool):  # nobody would close a connection that is made now
+            # Nobody would close a connection that is made now.
+            if any(is_open(feed.member.pool) for feed in self._feeds):
                 self.close()
 
 
@@ -253,12 +257,17 @@ def read_rows(
 ) -> pd.DataFrame:
     """Read new rows once; they stay pending (`TimeSeries.read_frame`)."""
     count, block = check_count(count), check_count(block, "block", minimum=0)
-    member = _member(streams, to_bytes(streams[0].consumer_name))
+    members = {member.pool: member for member in _members(streams, to_bytes(streams[0].consumer_name))}
     tables = _tables(streams)
-    with Wire(member.pool) as wire:
-        replies = member.read_new(wire, count, block)
+
+    def read(pool: Pool, block: int | None) -> dict[bytes, EntriesReply]:
+        with Wire(pool) as wire:
+            return members[pool].read_new(wire, count, block)
+
+    replies = {key: reply for found in read_each(list(members), read, block) for key, reply in found.items()}
     parts = []
-    for key in member.keys:
+    for stream in streams:
+        key = stream._source.records.key
         reply = replies.get(key, EntriesReply.of([]))
         table = tables.read(key, reply)
         for row, reason in table.spoiled.items():
@@ -279,15 +288,20 @@ def make_batches(
     check_numbers(count, wait, claim_after, max_deliveries)
     first = streams[0]
     consumer = to_bytes(first.consumer_name) if first._named else unique_consumer(to_bytes(first.group))
-    member, tables = _member(streams, consumer), _tables(streams)
-    remake = _remaking(streams, member, tables)
-    feed = Feed(member, count, max(1, round(claim_after * 1_000)), max_deliveries, remake)
-    return Batches(feed, tables, wait=wait, stream_name=stream_name, unnamed=not first._named)
+    tables, claim_ms = _tables(streams), max(1, round(claim_after * 1_000))
+    feeds = [
+        Feed(member, count, claim_ms, max_deliveries, _remaking(streams, member, tables))
+        for member in _members(streams, consumer)
+    ]
+    return Batches(feeds, tables, wait=wait, stream_name=stream_name, unnamed=not first._named)
 
 
-def _member(streams: Sequence[Reading], consumer: bytes) -> Member:
-    keys = [stream._source.records.key for stream in streams]
-    return Member(streams[0]._source.pool, to_bytes(streams[0].group), consumer, keys)
+def _members(streams: Sequence[Reading], consumer: bytes) -> list[Member]:
+    """Return the consumer as a member of the group: one, or in a cluster one for each slot that streams are in."""
+    keys: dict[Pool, list[bytes]] = {}
+    for source in (stream._source for stream in streams):
+        keys.setdefault(source.pool, []).append(source.records.key)
+    return [Member(pool, to_bytes(streams[0].group), consumer, keys[pool]) for pool in keys]
 
 
 def _tables(streams: Sequence[Reading]) -> Tables:
@@ -304,7 +318,10 @@ def _remaking(streams: Sequence[Reading], member: Member, tables: Tables) -> Cal
         tables.forget()
         made = set()
         for stream in streams:
-            key, after = stream._source.records.key, stream._start_id()
+            key = stream._source.records.key
+            if key not in member.keys:
+                continue
+            after = stream._start_id()
             with Wire(member.pool) as wire:
                 (reply,) = wire.ask(command(b"XGROUP", b"CREATE", key, member.group, after, b"MKSTREAM"))
             if getattr(reply, "message", "").startswith("BUSYGROUP"):

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
 import redis
+from redis.cluster import REDIS_ALLOWED_KEYS, RedisCluster
 from redis.connection import parse_url
+from redis.exceptions import RedisClusterException, RedisError
 
+from walrus_ts.cluster import data_cluster
 from walrus_ts.connection import data_client, embedded_servers, hide_passwords, no_pushes, server_url
 from walrus_ts.embedded import SCHEME as EMBEDDED
 from walrus_ts.embedded import EmbeddedServer, open_server
@@ -32,11 +35,68 @@ if TYPE_CHECKING:
 URL_VARIABLE = "WALRUS_TS_URL"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")  # RFC 3986, 3.1
-_REDIS_SCHEMES = ("redis", "rediss", "unix", SENTINEL)
-_LATER_SCHEMES = ("redis+cluster",)
+_CLUSTER_SCHEMES = ("redis+cluster", "rediss+cluster")
+_SCHEMES = ("redis", "rediss", "unix", SENTINEL, *_CLUSTER_SCHEMES)
 
 
-class Database(redis.Redis):
+class Factories:
+    """What makes streams, consumer groups and time series of a database."""
+
+    def Stream(self, key: KeyT) -> stream.Stream:
+        """Make a `walrus_ts.Stream`; nothing is sent to the server.
+
+        Parameters
+        ----------
+        key : str, bytes or memoryview
+            The stream's name. The stream need not exist.
+        """
+        from walrus_ts.stream import Stream  # it stands on this module
+
+        return Stream(cast("AnyDatabase", self), key)
+
+    def consumer_group(self, name: str | bytes, keys: Any, consumer: str | bytes | None = None) -> group.ConsumerGroup:
+        """Make a `walrus_ts.ConsumerGroup`; its `create` creates it on the server.
+
+        Parameters
+        ----------
+        name : str or bytes
+            The group's name.
+        keys : key, iterable of keys, or mapping of keys to ids
+            The streams. An id is that after which the group starts when it is created.
+        consumer : str or bytes, optional
+            The consumer that reads and claims; ``NAME.c1`` without it.
+        """
+        from walrus_ts.group import ConsumerGroup  # it stands on this module
+
+        return ConsumerGroup(cast("AnyDatabase", self), name, keys, consumer)
+
+    def time_series(
+        self,
+        name: str | bytes,
+        keys: Any,
+        consumer: str | bytes | None = None,
+        tz: str | tzinfo | None = None,
+    ) -> timeseries.TimeSeries:
+        """Make a `walrus_ts.TimeSeries`; its `create` creates the group on the server.
+
+        Parameters
+        ----------
+        name : str or bytes
+            The group's name.
+        keys : key, iterable of keys, or mapping of keys to ids or times
+            The streams. An id or a time is that after which the group starts when it is created.
+        consumer : str or bytes, optional
+            The consumer that reads and claims; ``NAME.c1`` without it.
+        tz : str or tzinfo, optional
+            The zone of naive times, and of the times that come back; without one, those are naive
+            and UTC.
+        """
+        from walrus_ts.timeseries import TimeSeries  # it stands on this module
+
+        return TimeSeries(cast("AnyDatabase", self), name, keys, consumer, tz)
+
+
+class Database(Factories, redis.Redis):
     """A redis-py client, with factories for streams, consumer groups and time series.
 
     It is made as `redis.Redis` is, and does all that it does. `connect` makes one from a URL.
@@ -122,61 +182,70 @@ class Database(redis.Redis):
         with suppress(Exception):  # as redis-py's own: the interpreter may be shutting down
             self._disconnect()
 
-    def Stream(self, key: KeyT) -> stream.Stream:
-        """Make a `walrus_ts.Stream`; nothing is sent to the server.
 
-        Parameters
-        ----------
-        key : str, bytes or memoryview
-            The stream's name. The stream need not exist.
-        """
-        from walrus_ts.stream import Stream  # it stands on this module
+class ClusterDatabase(Factories, RedisCluster):
+    """A redis-py client of a cluster, with factories for streams, consumer groups and time series.
 
-        return Stream(self, key)
+    It is made as `redis.cluster.RedisCluster` is, by keywords alone, and does all that it does. Which servers there are
+    it asks at once. `connect` makes one from a URL.
 
-    def consumer_group(self, name: str | bytes, keys: Any, consumer: str | bytes | None = None) -> group.ConsumerGroup:
-        """Make a `walrus_ts.ConsumerGroup`; its `create` creates it on the server.
+    Attributes
+    ----------
+    data : redis.Redis
+        As in `Database`; it is a `redis.cluster.RedisCluster`, and all that it reads comes from the masters.
+    url : str
+        What another process passes to `connect` to reach the same cluster, passwords included.
+    """
 
-        Parameters
-        ----------
-        name : str or bytes
-            The group's name.
-        keys : key, iterable of keys, or mapping of keys to ids
-            The streams. An id is that after which the group starts when it is created.
-        consumer : str or bytes, optional
-            The consumer that reads and claims; ``NAME.c1`` without it.
-        """
-        from walrus_ts.group import ConsumerGroup  # it stands on this module
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._settings = settings
+        self._hide_passwords(self)
 
-        return ConsumerGroup(self, name, keys, consumer)
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._url(secrets=False)}>"
 
-    def time_series(
-        self,
-        name: str | bytes,
-        keys: Any,
-        consumer: str | bytes | None = None,
-        tz: str | tzinfo | None = None,
-    ) -> timeseries.TimeSeries:
-        """Make a `walrus_ts.TimeSeries`; its `create` creates the group on the server.
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import cluster_html
 
-        Parameters
-        ----------
-        name : str or bytes
-            The group's name.
-        keys : key, iterable of keys, or mapping of keys to ids or times
-            The streams. An id or a time is that after which the group starts when it is created.
-        consumer : str or bytes, optional
-            The consumer that reads and claims; ``NAME.c1`` without it.
-        tz : str or tzinfo, optional
-            The zone of naive times, and of the times that come back; without one, those are naive
-            and UTC.
-        """
-        from walrus_ts.timeseries import TimeSeries  # it stands on this module
+        return cluster_html(self)
 
-        return TimeSeries(self, name, keys, consumer, tz)
+    @property
+    def data(self) -> redis.Redis:
+        """The client for streams: RESP2 and bytes, with connections of its own."""
+        if "_data" not in self.__dict__:
+            made = data_cluster(self, self._settings)
+            self._hide_passwords(made)
+            self.__dict__.setdefault("_data", made)  # two threads may both make one; the first stays
+        return cast("redis.Redis", self.__dict__["_data"])  # it has all the commands of streams
+
+    @property
+    def url(self) -> str:
+        """What another process passes to `connect` to reach the same cluster, by one of its servers."""
+        return self._url(secrets=True)
+
+    def close(self) -> None:
+        """Close all connections."""
+        super().close()
+        if "_data" in self.__dict__:
+            self.__dict__["_data"].close()
+
+    def _url(self, *, secrets: bool) -> str:
+        nodes = self.get_nodes()  # type: ignore[no-untyped-call]  # redis-py's
+        pool = self.get_redis_connection(nodes[0]).connection_pool
+        return re.sub(r"://(.*)/0", r"+cluster://\1", server_url(pool, secrets=secrets), count=1)
+
+    @staticmethod
+    def _hide_passwords(cluster: Any) -> None:
+        hide_passwords(cluster.nodes_manager)  # the settings of servers to come
+        for node in cluster.get_nodes():
+            hide_passwords(cluster.get_redis_connection(node).connection_pool)
 
 
-def connect(url: str | None = None, **redis_options: Any) -> Database:
+AnyDatabase = Database | ClusterDatabase
+
+
+def connect(url: str | None = None, **redis_options: Any) -> Database | ClusterDatabase:
     """Connect to a server, or start one.
 
     Parameters
@@ -184,7 +253,9 @@ def connect(url: str | None = None, **redis_options: Any) -> Database:
     url : str, optional
         ``redis://[[user]:password@]host[:port][/db]``, ``rediss://…`` (TLS) or
         ``unix://[[user]:password@]/path[?db=n]``, as redis-py takes them: nothing is sent before
-        the first command. ``embedded://``: a server of this process's own, a new one with each
+        the first command. ``redis+cluster://[[user]:password@]host[:port]``: a cluster, by any of
+        its servers; which others there are, that one is asked at once; ``rediss+cluster://``: the
+        same over TLS. ``embedded://``: a server of this process's own, a new one with each
         call, its data gone with it; ``embedded:///some/folder``: the same with its data kept in the
         folder, for any number of processes; both with ``?db=n``, too.
         ``redis+sentinel://[[user]:password@]host:port,host:port/service[?db=n]``: the master that
@@ -193,10 +264,11 @@ def connect(url: str | None = None, **redis_options: Any) -> Database:
     **redis_options
         What `redis.Redis.from_url` takes: `socket_timeout`, `decode_responses`, ... With Sentinel,
         what `redis.sentinel.Sentinel` takes, too: `sentinel_kwargs`, `min_other_sentinels`, ...
+        For a cluster, what `redis.cluster.RedisCluster` takes.
 
     Returns
     -------
-    Database
+    Database or ClusterDatabase
         At the end of a ``with`` block, or by its `close`, an embedded server is let go.
 
     Raises
@@ -206,6 +278,8 @@ def connect(url: str | None = None, **redis_options: Any) -> Database:
         password.
     ServerError
         The embedded server did not start.
+    redis.RedisError
+        No server of the cluster answers, or it refuses.
 
     Examples
     --------
@@ -224,21 +298,17 @@ def connect(url: str | None = None, **redis_options: Any) -> Database:
     url = url or EMBEDDED
     match = _SCHEME.match(url)
     scheme = match[1] if match else None
-    if scheme in _LATER_SCHEMES:
-        raise UsageError(
-            f"{given} begins with '{scheme}://', which this version cannot connect to yet. Name "
-            "one server that holds your streams: 'redis://host:port'.",
-            scheme=scheme,
-        )
     if url.startswith(EMBEDDED):
         return _connect_embedded(url, redis_options)
-    if scheme not in _REDIS_SCHEMES:
+    if scheme not in _SCHEMES:
         found = f"'{scheme}://'" if scheme else "no such beginning"
-        known = ", ".join(f"'{known}://'" for known in (*_REDIS_SCHEMES, "embedded"))
+        known = ", ".join(f"'{known}://'" for known in (*_SCHEMES, "embedded"))
         raise UsageError(f"{given} begins with one of {known}; found {found}", scheme=scheme)
     problem = _misspelled(url)
     if problem is not None:
         raise UsageError(f"{given} cannot be read: {problem}", scheme=scheme)
+    if scheme in _CLUSTER_SCHEMES:
+        return _connect_cluster(url, redis_options)
     return (_connect_sentinel if scheme == SENTINEL else _from_url)(url, redis_options)
 
 
@@ -254,6 +324,9 @@ def _misspelled(url: str) -> str | None:
         if parts.scheme == SENTINEL:
             form = "redis+sentinel://user:password@host:port,host:port/service?db=0"
             parse_sentinel(url)
+        elif parts.scheme in _CLUSTER_SCHEMES:
+            form = "redis+cluster://user:password@host:port"
+            _parse_cluster(url)
         else:
             parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
     except ValueError as error:
@@ -295,10 +368,48 @@ def _known_options() -> Iterator[None]:
     try:
         yield
     except TypeError as error:
-        raise UsageError(
-            f"an option, in the URL or as a keyword, is not known to redis-py: {error}. Those of "
-            "`redis.Redis.from_url` are."
-        ) from None
+        raise _unknown_option(error, "redis.Redis.from_url") from None
+
+
+def _unknown_option(found: object, known_by: str) -> UsageError:
+    return UsageError(
+        f"an option, in the URL or as a keyword, is not known to redis-py: {found}. Those of `{known_by}` are."
+    )
+
+
+def _server_scheme(url: str) -> str:
+    """Write a cluster's URL as one of a server of it."""
+    return url.replace("+cluster", "", 1)
+
+
+def _parse_cluster(url: str) -> dict[str, Any]:
+    options: dict[str, Any] = parse_url(_server_scheme(url))  # type: ignore[no-untyped-call]  # redis-py's
+    return options
+
+
+def _connect_cluster(url: str, redis_options: dict[str, Any]) -> ClusterDatabase:
+    options = _parse_cluster(url) | redis_options
+    if options.pop("db", 0) != 0:
+        raise UsageError("a cluster has the database 0 alone: redis+cluster://host:port; found the number of another")
+    known = {*signature(RedisCluster.__init__).parameters, *REDIS_ALLOWED_KEYS}  # redis-py drops all others unseen
+    unknown = ", ".join(repr(name) for name in options if name not in known)
+    if unknown:
+        raise _unknown_option(unknown, "redis.cluster.RedisCluster")
+    redis_options = {name: value for name, value in redis_options.items() if name != "db"}
+    try:
+        return cast("ClusterDatabase", ClusterDatabase.from_url(_server_scheme(url), **redis_options))
+    except RedisClusterException as error:
+        raise _not_connected(error) from None
+
+
+def _not_connected(error: Exception) -> Exception:
+    """Say why there is no client of a cluster: redis-py's own error hides it, and is no `RedisError`."""
+    reason = error.__cause__ or error
+    if isinstance(reason, TypeError):
+        return _unknown_option(reason, "redis.cluster.RedisCluster")
+    if "not enabled" in str(reason):
+        return UsageError("the server is no part of a cluster; a single one is 'redis://host:port'")
+    return reason if isinstance(reason, RedisError) else redis.ConnectionError(str(reason))
 
 
 def _connect_embedded(url: str, redis_options: dict[str, Any]) -> Database:

@@ -22,7 +22,7 @@ import pandas as pd
 from pandas.testing import assert_frame_equal
 from rich.console import Console
 
-from walrus_ts.database import Database, connect
+from walrus_ts.database import AnyDatabase, connect
 from walrus_ts.errors import ServerError, UsageError
 from walrus_ts.timeseries import TimeSeries, TimeSeriesStream
 
@@ -231,7 +231,7 @@ def draw(weather: pd.DataFrame, output: Path) -> None:
 # The flights ----------------------------------------------------------------------------------------------------------
 
 
-def consume_a_day(db: Database, flights: TimeSeries, data: Path) -> None:
+def consume_a_day(db: AnyDatabase, flights: TimeSeries, data: Path) -> None:
     """Append the flights of a day, two hours at a time, while another process consumes them."""
     with step(f"Read the flights of the year, and keep those of {DAY}") as done:
         day = read_flights(data)

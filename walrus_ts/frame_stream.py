@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
+from walrus_ts.cluster import Pool, pool_for
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.fitting import Fitted, fit
 from walrus_ts.columnar.labels import Label
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from redis.typing import KeyT
 
-    from walrus_ts.database import Database
+    from walrus_ts.database import AnyDatabase
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class _Few:
 class FrameStream:
     """The frames' side of `TimeSeriesStream`: a table whose rows are ordered by time."""
 
-    database: Database
+    database: AnyDatabase
     key: KeyT
     group: str | bytes
     consumer_name: str | bytes
@@ -67,9 +68,14 @@ class FrameStream:
     def _records(self) -> Records:
         return Records(to_bytes(self.key))
 
+    @cached_property
+    def _frame_pool(self) -> Pool:
+        records = self._records
+        return pool_for(self.database.data, records.key, records.schema)
+
     @property
     def _source(self) -> Source:
-        return Source(self.database.data.connection_pool, self._records, self.tz)
+        return Source(self._frame_pool, self._records, self.tz)
 
     def _start_id(self) -> bytes:
         """Return the id after which the group begins where it is made anew."""
@@ -207,7 +213,7 @@ class FrameStream:
         rows = plan.plan.rows(frame) if plan is not None else None
         if plan is None or not rows:
             return None
-        if append_few(self.database.data.connection_pool, self._records, plan.record, plan.origin, rows):
+        if append_few(self._frame_pool, self._records, plan.record, plan.origin, rows):
             return Appended(len(rows), 0, rows[0][0].decode(), rows[-1][0].decode())
         self._few = None
         return None

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
     import polars as pl
-    from redis import ConnectionPool
+
+    from walrus_ts.cluster import Pool
 
 Errors = Literal["raise", "coerce"]
 STREAM_ID = "stream_id"
@@ -46,14 +47,14 @@ class Source:
 
     Parameters
     ----------
-    pool : redis.ConnectionPool
+    pool : Pool
         Its connections speak RESP2 and do not decode.
     records : Records
     zone : tzinfo, optional
         The series' own: its frames come back in it.
     """
 
-    pool: ConnectionPool
+    pool: Pool
     records: Records
     zone: tzinfo | None = None
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from redis.typing import KeyT
     from typing_extensions import TypeVar  # its `default=` is the standard library's from 3.13 on
 
-    from walrus_ts.database import Database
+    from walrus_ts.database import AnyDatabase
 
     S = TypeVar("S", bound="ConsumerGroupStream[Any]", default="ConsumerGroupStream[Entry]")
 else:
@@ -38,7 +38,7 @@ class ConsumerGroup(Generic[S]):
 
     Parameters
     ----------
-    database : Database
+    database : Database or ClusterDatabase
     name : str or bytes
         The group's name.
     keys : key, iterable of keys, or mapping of keys to ids
@@ -49,7 +49,7 @@ class ConsumerGroup(Generic[S]):
 
     Attributes
     ----------
-    database : Database
+    database : Database or ClusterDatabase
     name : str or bytes
     keys : dict
         The keys, as they were given, and the ids after which the group starts.
@@ -75,7 +75,7 @@ class ConsumerGroup(Generic[S]):
     1
     """
 
-    def __init__(self, database: Database, name: Name, keys: Keys, consumer: Name | None = None) -> None:
+    def __init__(self, database: AnyDatabase, name: Name, keys: Keys, consumer: Name | None = None) -> None:
         self.database = database
         self.name = name
         self.keys: dict[KeyT, AnyId] = _start_ids(keys)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from redis.typing import KeyT
     from typing_extensions import TypeVar  # its `default=` is the standard library's from 3.13 on
 
-    from walrus_ts.database import Database
+    from walrus_ts.database import AnyDatabase
 
     E = TypeVar("E", default=Entry)
 else:
@@ -29,7 +29,7 @@ class ConsumerGroupStream(Stream[E]):
 
     Parameters
     ----------
-    database : Database
+    database : Database or ClusterDatabase
     group : str or bytes
         The group's name.
     key : str, bytes or memoryview
@@ -43,7 +43,7 @@ class ConsumerGroupStream(Stream[E]):
         As they were given.
     """
 
-    def __init__(self, database: Database, group: Name, key: KeyT, consumer: Name) -> None:
+    def __init__(self, database: AnyDatabase, group: Name, key: KeyT, consumer: Name) -> None:
         super().__init__(database, key)
         self.group = group
         self.consumer_name = consumer
@@ -115,7 +115,7 @@ class ConsumerGroupStream(Stream[E]):
         if not ids:
             return []
         idle = check_count(min_idle_time, "min_idle_time", minimum=0) or 0
-        reply = send_once(self._data, "XCLAIM", self.key, self.group, self.consumer_name, idle, *self._ids_in(ids))
+        reply = send_once(self._pool, "XCLAIM", self.key, self.group, self.consumer_name, idle, *self._ids_in(ids))
         return self._entries_out(parse_entries(reply))
 
     def autoclaim(
@@ -161,7 +161,7 @@ class ConsumerGroupStream(Stream[E]):
         if justid:
             options.append("JUSTID")
         start = self._axis(start_id).lower(start_id)
-        reply = send_once(self._data, "XAUTOCLAIM", self.key, self.group, consumer, idle, start, *options)
+        reply = send_once(self._pool, "XAUTOCLAIM", self.key, self.group, consumer, idle, start, *options)
         following, entries, *deleted = reply
         return list(entries) if justid else [following, self._entries_out(parse_entries(entries)), *deleted]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
+from walrus_ts.cluster import Pool, pool_for
 from walrus_ts.connection import Entry, check_count, read_streams, send_once
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import TimeAxis
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from redis.typing import EncodableT, GroupT, KeyT
     from typing_extensions import TypeVar  # its `default=` is the standard library's from 3.13 on
 
-    from walrus_ts.database import Database
+    from walrus_ts.database import AnyDatabase
 
     E = TypeVar("E", default=Entry)
 else:
@@ -44,7 +45,7 @@ class Stream(Generic[E]):
 
     Parameters
     ----------
-    database : Database
+    database : Database or ClusterDatabase
     key : str, bytes or memoryview
         The stream's name; a str is stored as UTF-8. The stream need not exist.
 
@@ -66,7 +67,7 @@ class Stream(Generic[E]):
     (2, True)
     """
 
-    def __init__(self, database: Database, key: KeyT) -> None:
+    def __init__(self, database: AnyDatabase, key: KeyT) -> None:
         self.database = database
         self.key = key
 
@@ -81,6 +82,10 @@ class Stream(Generic[E]):
     @property
     def _data(self) -> redis.Redis:
         return self.database.data
+
+    @property
+    def _pool(self) -> Pool:
+        return pool_for(self._data, self.key)
 
     def _axis(self, *_: AnyId) -> _AsGiven | TimeAxis:
         """Say how the values, given where an id is taken, become ids."""
@@ -146,7 +151,7 @@ class Stream(Generic[E]):
             bounds = ["MAXLEN", "~" if approximate else "=", maxlen]
         elif minid is not None:
             bounds = ["MINID", "~" if approximate else "=", axis.lower(minid)]
-        stored = send_once(self._data, "XADD", self.key, *bounds, axis.at(id), *fields)
+        stored = send_once(self._pool, "XADD", self.key, *bounds, axis.at(id), *fields)
         return cast("bytes", stored)
 
     def delete(self, *ids: AnyId) -> int:
@@ -207,7 +212,7 @@ class Stream(Generic[E]):
 
     def set_id(self, id: AnyId) -> bool:
         """Set the stream's last id, above which new ones must be (XSETID)."""
-        return bool(send_once(self._data, "XSETID", self.key, id) == b"OK")
+        return bool(send_once(self._pool, "XSETID", self.key, id) == b"OK")
 
     # Reading ------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from walrus_ts.stream import AnyId
 if TYPE_CHECKING:
     from redis.typing import KeyT
 
-    from walrus_ts.database import Database
+    from walrus_ts.database import AnyDatabase
 
 # What `add` and `pending` return for an id: a pair; the id itself where it lies behind the year 9999.
 Position = tuple[datetime, int] | str
@@ -42,7 +42,7 @@ class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
 
     Parameters
     ----------
-    database : Database
+    database : Database or ClusterDatabase
     group : str or bytes
         The group's name.
     key : str, bytes or memoryview
@@ -60,7 +60,7 @@ class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
 
     def __init__(
         self,
-        database: Database,
+        database: AnyDatabase,
         group: Name,
         key: KeyT,
         consumer: Name,
@@ -162,7 +162,7 @@ class TimeSeries(FrameGroup, ConsumerGroup[TimeSeriesStream]):
 
     Parameters
     ----------
-    database : Database
+    database : Database or ClusterDatabase
     name : str or bytes
         The group's name.
     keys : key, iterable of keys, or mapping of keys to ids or times
@@ -191,7 +191,7 @@ class TimeSeries(FrameGroup, ConsumerGroup[TimeSeriesStream]):
 
     def __init__(
         self,
-        database: Database,
+        database: AnyDatabase,
         name: Name,
         keys: Keys,
         consumer: Name | None = None,

@@ -64,6 +64,7 @@ CASES = {
     for case in (
         *_by_shape(),
         Case("batches", _MIXED, peers.OurBatches, (peers.RedisBatches, peers.WalrusBatches)),
+        Case("delay", _MIXED, small.OurDelay, (small.RedisDelay,), "call"),
         Case("append-1", _MIXED, small.OurSmallAppend, (small.RedisAppendOne,), "call"),
         Case("append-100", _MIXED, small.OurAppendHundred, (small.RedisAppendHundred,), "call"),
         Case("tail-10", _MIXED, small.OurTail, (small.RedisTail, small.RedisTailFrame), "call"),
@@ -101,6 +102,7 @@ GOALS = (
     Goal("append, 20 % nulls to none", "append:nulls", peers.OurAppendWithoutNulls, 0.5, 0.8),
     Goal("frame, 20 % nulls to none", "frame:nulls", peers.OurFrameWithoutNulls, 0.5, 0.8),
     Goal("batches(10,000) with ack, to redis-py", "batches", peers.RedisBatches, 6, 10),
+    Goal("a row to a waiting consumer, to xreadgroup", "delay", small.RedisDelay, 1 / 1.5, 1.0),
     Goal("append of one row, to xadd", "append-1", small.RedisAppendOne, 0.5, 0.8),
     Goal("tail(10), to xrevrange", "tail-10", small.RedisTail, 0.5, 0.8),
 )

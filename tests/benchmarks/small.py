@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from queue import Queue
+from threading import Thread
 from typing import Any, ClassVar
 
 import pandas as pd
+import redis
 
 from tests.benchmarks.frames import Shape
-from tests.benchmarks.peers import Append, Read, entries, our_stream, to_frame
+from tests.benchmarks.peers import GROUP, Append, Consume, Read, entries, our_stream, to_frame
 
 _BASE = 100  # rows that are there before
 
@@ -132,3 +136,71 @@ class RedisTailFrame(RedisTail):
     def rows_done(self, result: pd.DataFrame) -> pd.DataFrame:
         """Return what was read."""
         return result
+
+
+class Delay(Consume):
+    """Add rows one by one, each when the one before it has come to a waiting consumer, which acknowledges it."""
+
+    def __init__(self, url: str, prefix: str, shape: Shape, rows: int) -> None:
+        super().__init__(url, prefix, shape, max(10, min(500, rows // 100)))
+        self.key = f"{prefix}{shape.name}:delay:{type(self).__name__}"
+
+    def prepare(self) -> None:
+        """Make the arguments, and connect."""
+        self.stream = our_stream(self.url, self.key)
+        self.arguments = list(entries(self.frame, has_nulls=False))
+
+    def before(self) -> None:
+        """Begin a stream and its group, with a record as our stream has it."""
+        self.after()
+        self.stream.append(self.frame[:0], progress=False)
+        self.client.xgroup_create(self.key, GROUP, id="0", mkstream=True)
+
+    def after(self) -> None:
+        """Delete the stream and its record."""
+        self.stream.drop()
+
+    def run(self) -> list[pd.DataFrame]:
+        """Let a thread wait for the rows that this one adds."""
+        frames: list[pd.DataFrame] = []
+        came = Queue[None]()
+        consumer = Thread(target=self.consume, args=(frames, came))
+        consumer.start()
+        for id_, row in self.arguments:
+            self.client.xadd(self.key, row, id=id_)
+            came.get()
+        consumer.join()
+        return frames
+
+    @abstractmethod
+    def consume(self, frames: list[pd.DataFrame], came: Queue[None]) -> None:
+        """Take all rows, and say of each that it has come."""
+
+
+class OurDelay(Delay):
+    who = "**walrus_ts**"
+
+    def consume(self, frames: list[pd.DataFrame], came: Queue[None]) -> None:
+        """Take batches."""
+        with self.stream.batches(count=10, wait=60) as batches:
+            while len(frames) < self.rows:
+                with next(batches) as batch:
+                    frames.append(batch.frame)
+                came.put(None)
+
+
+class RedisDelay(Delay):
+    who = "redis-py xreadgroup"
+
+    def consume(self, frames: list[pd.DataFrame], came: Queue[None]) -> None:
+        """XREADGROUP and XACK; DataFrames are made when it is over."""
+        replies = []
+        with redis.Redis.from_url(self.url) as reader:
+            while len(replies) < self.rows:
+                found = reader.xreadgroup(GROUP, "one", {self.key: ">"}, count=10, block=60_000)
+                [(_, entries_)] = found.items() if isinstance(found, dict) else found
+                reader.xack(self.key, GROUP, *(id_ for id_, _ in entries_))
+                replies += entries_
+                came.put(None)
+        texts = [(id_.decode(), {n.decode(): v.decode() for n, v in row.items()}) for id_, row in replies]
+        frames.append(to_frame(texts, self.shape))

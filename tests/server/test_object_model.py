@@ -297,13 +297,6 @@ def test_options_are_known(url: str) -> None:
         connect(f"{url}?timeout=3")
 
 
-@pytest.mark.parametrize("scheme", ["redis+cluster"])
-def test_schemes_to_come(scheme: str) -> None:
-    """Clusters are refused, with what to do meanwhile."""
-    with pytest.raises(UsageError, match=r"not .*connect to yet.*redis://host:port"):
-        connect(f"{scheme}://:{SECRET}@h:1/service")
-
-
 @pytest.mark.parametrize(
     "url",
     [

@@ -14,6 +14,7 @@ import pandas as pd
 from redis.exceptions import RedisError, ResponseError
 
 from walrus_ts.bounds import lower_id, upper_id
+from walrus_ts.cluster import pool_for
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.schema import Records, Schema, to_bytes
 from walrus_ts.errors import WalrusTSError
@@ -25,7 +26,7 @@ from walrus_ts.transfer.wire import LOST, Wire, check
 
 if TYPE_CHECKING:
     from walrus_ts.batch import Batch
-    from walrus_ts.database import Database
+    from walrus_ts.database import ClusterDatabase, Database
     from walrus_ts.frames import Scan
     from walrus_ts.group import ConsumerGroup
     from walrus_ts.stream import Stream
@@ -41,17 +42,31 @@ def database_html(database: Database) -> str:
         info: dict[str, Any] = database.data.info()
         number_ = database.connection_pool.connection_kwargs.get("db") or 0
         keys = info.get(f"db{number_}", {}).get("keys", 0)
-        name = info.get("server_name", "redis")  # Valkey has it, Redis has not
-        version = info.get(f"{name}_version") or info.get("redis_version", "")
         memory, up = info.get("used_memory"), info.get("uptime_in_seconds")
         return [
-            f"{name.capitalize()} {version}",
+            _version(info),
             f"{keys:,} keys",
             "" if memory is None else f"{size(memory)} in use",
             "" if up is None else f"up {pd.Timedelta(seconds=up)}",
         ], []
 
     return _told(type(database).__name__, database._where, [], tell)
+
+
+def cluster_html(database: ClusterDatabase) -> str:
+    """Show a cluster: by which server it is reached, and how many it has."""
+
+    def tell() -> Told:
+        masters, replicas = len(database.get_primaries()), len(database.get_replicas())  # type: ignore[no-untyped-call]  # redis-py's
+        keys = database.data.dbsize()  # of all masters
+        return [_version(database.data.info()), f"{masters} masters", f"{replicas} replicas", f"{keys:,} keys"], []
+
+    return _told(type(database).__name__, database._url(secrets=False), [], tell)
+
+
+def _version(info: dict[str, Any]) -> str:
+    name = info.get("server_name", "redis")  # Valkey has it, Redis has not
+    return f"{name.capitalize()} {info.get(f'{name}_version') or info.get('redis_version', '')}"
 
 
 def stream_html(stream: Stream[Any]) -> str:
@@ -285,7 +300,9 @@ def _told(kind: str, name: str, facts: Sequence[str], tell: Callable[[], Told]) 
 
 def _source(stream: Stream[Any]) -> Source:
     """Return where a stream's rows come from; one of the object model has them, too."""
-    return Source(stream.database.data.connection_pool, Records(to_bytes(stream.key)), getattr(stream, "tz", None))
+    records = Records(to_bytes(stream.key))
+    pool = pool_for(stream.database.data, records.key, records.schema)
+    return Source(pool, records, getattr(stream, "tz", None))
 
 
 # In words ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from redis.exceptions import BusyLoadingError
 
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import EntriesReply
+from walrus_ts.connection import LONGEST_PAUSE
 from walrus_ts.errors import GroupMissingError
 from walrus_ts.transfer.member import Member
 from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check
@@ -247,3 +248,31 @@ class Feed:
             return 0
         checks = [command(b"XPENDING", key, self.member.group, id_, id_, b"1") for id_ in missing]
         return [bool(check(reply)) for reply in wire.ask(*checks)].count(False)
+
+
+def take_in_turn(feeds: list[Feed], wait: float | None) -> tuple[Feed, list[Delivery]]:
+    """Take the next deliveries of one of several feeds, one for each slot of a cluster (`Feed.take`).
+
+    Parameters
+    ----------
+    feeds : list of Feed
+        The one that has given something becomes the last.
+    wait : float, optional
+        Seconds.
+    """
+    if len(feeds) == 1:
+        return feeds[0], feeds[0].take(wait)
+    end = None if wait is None else time.monotonic() + wait
+    pause = 0.001
+    while True:
+        for feed in feeds:
+            found = feed.take(0)
+            if found:
+                feeds.remove(feed)
+                feeds.append(feed)
+                return feed, found
+        left = LONGEST_PAUSE if end is None else end - time.monotonic()
+        if left <= 0:
+            return feeds[0], []
+        time.sleep(min(pause, left))
+        pause = min(LONGEST_PAUSE, 2 * pause)

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 from redis.exceptions import BusyLoadingError, ResponseError
 
-from walrus_ts.columnar import text
+from walrus_ts.cluster import Pool, SlotPool
+from walrus_ts.columnar import resp, text
 from walrus_ts.columnar.commands import EMPTY_PAIR, command, id_texts
 from walrus_ts.columnar.fitting import Fitted
 from walrus_ts.errors import BatchLostError, GroupMissingError, UsageError
@@ -64,6 +65,8 @@ def commit(member: Member, rows: Rows, commands: Sequence[Command], jobs: Sequen
     while True:
         try:
             with Wire(member.pool) as wire:
+                keys = _keys(wire, member.pool, commands)
+                _check_slot(member, [*keys, *(job.records.key for job in jobs)])
                 while True:
                     try:
                         guards, appends = _plan(wire, jobs)
@@ -72,7 +75,7 @@ def commit(member: Member, rows: Rows, commands: Sequence[Command], jobs: Sequen
                             return []
                         raise
                     _check_sizes([*commands, *appends])
-                    outcome, *facts = member.commit(wire, rows, guards, [*commands, *appends])
+                    outcome, *facts = member.commit(wire, rows, guards, [*commands, *appends], keys)
                     if outcome != b"changed":
                         return _result(outcome, facts, rows, len(commands), in_doubt=in_doubt)
                     time.sleep(random.uniform(0, 0.005))  # two writers step out of each other's way
@@ -118,6 +121,26 @@ def _lost(rows: Rows, gone: int, taken: int) -> BatchLostError:
         claimed=taken,
         finished=gone,
     )
+
+
+def _keys(wire: Wire, pool: Pool, commands: Sequence[Command]) -> list[bytes]:
+    """Ask which keys commands have, where a script has to declare them: in a cluster (COMMAND GETKEYS)."""
+    if not isinstance(pool, SlotPool):
+        return []
+    replies = wire.ask(*(command(b"COMMAND", b"GETKEYS", *parts) for parts in commands))
+    # An error: the command has no keys, or there is none of this name.
+    return [key for reply in replies if not isinstance(reply, resp.ErrorReply) for key in reply]
+
+
+def _check_slot(member: Member, keys: Sequence[bytes]) -> None:
+    """Refuse to write to another slot of a cluster than that of the rows: no script can do so in one step."""
+    for key in keys:
+        if isinstance(member.pool, SlotPool) and not member.pool.holds(key):
+            raise UsageError(
+                f"a batch's transaction writes to one slot of the cluster, that of its rows (of {member.keys[0]!r}), "
+                f"and the key {key!r} is in another. Keys that share a hash tag share a slot: '{{a}}x', '{{a}}y'.",
+                key=key,
+            )
 
 
 def _check_sizes(commands: Sequence[Command]) -> None:

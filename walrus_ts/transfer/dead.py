@@ -15,7 +15,7 @@ from walrus_ts.transfer.script import Script
 from walrus_ts.transfer.wire import check, persist
 
 if TYPE_CHECKING:
-    from redis import ConnectionPool
+    from walrus_ts.cluster import Pool
 
 _PAGE = 1_000
 _LONG_IDLE_MS = 86_400_000  # any consumer may claim a row that is replayed, whatever its `claim_after`
@@ -75,7 +75,7 @@ class Letter(NamedTuple):
     values: list[bytes]
 
 
-def letters(pool: ConnectionPool, records: Records) -> Iterator[Letter]:
+def letters(pool: Pool, records: Records) -> Iterator[Letter]:
     """Read a stream's dead letters, the oldest first.
 
     Raises
@@ -116,7 +116,7 @@ def _letter(letter_id: bytes, flat: list[bytes], records: Records) -> Letter:
         ) from error
 
 
-def replay(pool: ConnectionPool, records: Records, chosen: Sequence[Letter], *, as_new: bool) -> int:
+def replay(pool: Pool, records: Records, chosen: Sequence[Letter], *, as_new: bool) -> int:
     """Make rows pending again in their groups, as not yet delivered; return how many.
 
     Raises

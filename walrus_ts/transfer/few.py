@@ -22,7 +22,7 @@ from walrus_ts.transfer.script import MOST_UNPACKED, Script
 from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check
 
 if TYPE_CHECKING:
-    from redis import ConnectionPool
+    from walrus_ts.cluster import Pool
 
 MOST_ROWS = 100
 MOST_COLUMNS = MOST_UNPACKED // 2  # of a row: a field and a value each
@@ -58,12 +58,12 @@ return 1
 Row = tuple[bytes, list[bytes]]  # its id; its fields and values, in turn
 
 
-def append_few(pool: ConnectionPool, records: Records, record: bytes, origin: Origin, rows: Sequence[Row]) -> bool:
+def append_few(pool: Pool, records: Records, record: bytes, origin: Origin, rows: Sequence[Row]) -> bool:
     """Add rows, if the stream has this schema record and ends before them.
 
     Parameters
     ----------
-    pool : redis.ConnectionPool
+    pool : Pool
         Its connections speak RESP2 and do not decode.
     records : Records
         Of the stream.
@@ -127,12 +127,12 @@ def stopped_at(load: str) -> bytes | None:
     return match and match[1].encode()
 
 
-def is_stored(pool: ConnectionPool, records: Records, id_: bytes, fitted: Fitted) -> bool:
+def is_stored(pool: Pool, records: Records, id_: bytes, fitted: Fitted) -> bool:
     """Tell whether an append of a few rows, whose answer was lost, was carried out.
 
     Parameters
     ----------
-    pool : redis.ConnectionPool
+    pool : Pool
     records : Records
         Of the stream.
     id_ : bytes

@@ -37,7 +37,7 @@ from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, DemotedError, Wire, check
 
 if TYPE_CHECKING:
-    from redis import ConnectionPool
+    from walrus_ts.cluster import Pool
 
 CHUNK_ROWS = 5_000  # some 10 ms of the server's time
 _PIECE_BYTES = 32 << 20  # of a chunk that is encoded in one piece
@@ -216,12 +216,12 @@ class _ConflictError(Exception):
     """What is watched has changed: nothing of the chunk is stored."""
 
 
-def append(pool: ConnectionPool, job: Job) -> Appended:
+def append(pool: Pool, job: Job) -> Appended:
     """Store a table.
 
     Parameters
     ----------
-    pool : redis.ConnectionPool
+    pool : Pool
         Its connections speak RESP2 and do not decode.
     job : Job
 
@@ -254,7 +254,7 @@ def unfinished(wire: Wire, records: Records) -> list[bytes]:
 
 
 class _Load:
-    def __init__(self, pool: ConnectionPool, job: Job) -> None:
+    def __init__(self, pool: Pool, job: Job) -> None:
         self._pool = pool
         self._job = job
         self.name = job.load or f"unnamed:{time.time():.0f}:{secrets.token_hex(16)}"

@@ -18,7 +18,7 @@ from walrus_ts.transfer.script import Script
 from walrus_ts.transfer.wire import GRACE_SECONDS, PATIENCE_SECONDS, Wire, check, persist, refuse_error
 
 if TYPE_CHECKING:
-    from redis import ConnectionPool
+    from walrus_ts.cluster import Pool
 
 _IDS_A_COMMAND = 1_000
 
@@ -87,9 +87,10 @@ return gone
 """)
 
 # Runs commands and acknowledges rows, if all rows are still the consumer's and the guards hold.
-# KEYS: the rows' streams, then of each guard a stream and its schema record. ARGV: group, consumer; the number of
-# streams, and of each how many ids and these; the number of guards, and of each the stream's last id and the record
-# ('' where there is none); the number of commands, and of each how many arguments and these.
+# KEYS: the rows' streams, then of each guard a stream and its schema record, then those of the commands, in a cluster.
+# ARGV: group, consumer; the number of streams, and of each how many ids and these; the number of guards, and of each
+# the stream's last id and the record ('' where there is none); the number of commands, and of each how many arguments
+# and these.
 # Returns 'lost', rows that are no longer pending and rows that are another consumer's; or 'changed'; or 'failed', the
 # number of the command and the error; or 'done' and the commands' replies.
 _COMMIT = Script(b"""
@@ -168,14 +169,14 @@ class Member:
 
     Parameters
     ----------
-    pool : redis.ConnectionPool
+    pool : Pool
         Its connections speak RESP2 and do not decode.
     group, consumer : bytes
     keys : sequence of bytes
         The streams.
     """
 
-    pool: ConnectionPool
+    pool: Pool
     group: bytes
     consumer: bytes
     keys: Sequence[bytes]
@@ -278,6 +279,7 @@ class Member:
         rows: Sequence[tuple[bytes, list[bytes]]],
         guards: Sequence[Guard],
         commands: Sequence[Sequence[bytes]],
+        others: Sequence[bytes] = (),
     ) -> list[Any]:
         """Run commands and acknowledge rows, in one step.
 
@@ -287,6 +289,8 @@ class Member:
         rows : sequence of (key, ids)
         guards : sequence of Guard
         commands : sequence of arguments
+        others : sequence of keys
+            More that the commands have, where a script has to declare them.
 
         Returns
         -------
@@ -309,7 +313,7 @@ class Member:
         for parts in commands:
             arguments += [b"%d" % len(parts), *parts]
         try:
-            found: list[Any] = _COMMIT.run(wire, keys, arguments)
+            found: list[Any] = _COMMIT.run(wire, [*keys, *others], arguments)
         except ResponseError as error:
             raise missing_group(error, self.group, self.keys) from error
         return found

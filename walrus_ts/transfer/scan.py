@@ -19,7 +19,7 @@ from walrus_ts.ids import MAX_SEQUENCE, StreamId
 from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check, refuse_error
 
 if TYPE_CHECKING:
-    from redis import ConnectionPool
+    from walrus_ts.cluster import Pool
 
 _FIRST_PAGE = 250  # rows: how wide they are is not known yet
 _LONGEST_PAGE = 25_000
@@ -75,7 +75,7 @@ def look(wire: Wire, records: Records) -> tuple[StreamState | None, Schema | Non
     return state, current_schema(state, check(record), records)
 
 
-def read_end(pool: ConnectionPool, records: Records, count: int, *, reverse: bool) -> tuple[list[Any], Schema | None]:
+def read_end(pool: Pool, records: Records, count: int, *, reverse: bool) -> tuple[list[Any], Schema | None]:
     """Read the first entries of a stream, or the last, and its schema, in one round trip.
 
     Returns
@@ -138,12 +138,12 @@ class Range:
     expected: int | None = None
 
 
-def pages(pool: ConnectionPool, range_: Range, *, reverse: bool = False) -> Iterator[Entries]:
+def pages(pool: Pool, range_: Range, *, reverse: bool = False) -> Iterator[Entries]:
     """Read a range page by page; a page's size follows from how wide its rows are.
 
     Parameters
     ----------
-    pool : redis.ConnectionPool
+    pool : Pool
         Its connections speak RESP2 and do not decode.
     range_ : Range
         Its end is to be fixed beforehand (`fix_end`): else a scan of a growing stream has no end.

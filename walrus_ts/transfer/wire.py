@@ -25,6 +25,7 @@ from redis.exceptions import (
     TimeoutError,  # likewise
 )
 
+from walrus_ts.cluster import SlotPool
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import bulk, command
 from walrus_ts.columnar.replies import SLACK
@@ -32,7 +33,7 @@ from walrus_ts.connection import wait_readable
 from walrus_ts.sentinel import MasterPool
 
 if TYPE_CHECKING:
-    from redis import ConnectionPool
+    from walrus_ts.cluster import Pool
 
 T = TypeVar("T")
 
@@ -50,10 +51,12 @@ _ERRORS: dict[str, type[Exception]] = {
 }
 # What a server says that is no master any more, or that has no replica left because one of them is the master now.
 _DEMOTED = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED force")
+# What a server of a cluster says that has not the key's slot, or not all of it.
+_MOVED = ("MOVED ", "ASK ", "TRYAGAIN ", "CLUSTERDOWN ", "UNBLOCKED force")
 
 
 class DemotedError(ConnectionError):
-    """The server is no master any more: the connection leads to the wrong one, and nothing has been carried out."""
+    """The connection leads to the wrong server, and nothing has been carried out: another is the master."""
 
 
 class Wire:
@@ -64,11 +67,11 @@ class Wire:
 
     Parameters
     ----------
-    pool : redis.ConnectionPool
+    pool : Pool
         Its connections speak RESP2 and do not decode.
     """
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._by_sentinel = pool if isinstance(pool, MasterPool) else None
         self._connection: Any = None
@@ -205,18 +208,19 @@ def _refuse_demoted(replies: bytes | memoryview) -> None:
             raise DemotedError(f"the server is not the master, or not for long: {reply.message}")
 
 
-def is_open(pool: ConnectionPool) -> bool:
+def is_open(pool: Pool) -> bool:
     """Tell whether a pool has an open connection to lend: it has none once its database is closed."""
+    pool = pool.master if isinstance(pool, SlotPool) else pool
     connections = getattr(pool, "_connections", None) or pool._available_connections  # a blocking pool's; any other's
     return any(connection._sock is not None for connection in connections)
 
 
-def persist(pool: ConnectionPool, work: Callable[[Wire], T], seconds: float = PATIENCE_SECONDS) -> T:
+def persist(pool: Pool, work: Callable[[Wire], T], seconds: float = PATIENCE_SECONDS) -> T:
     """Do work on a connection, and all of it again on another one where that is lost.
 
     Parameters
     ----------
-    pool : redis.ConnectionPool
+    pool : Pool
     work : callable
         May be done twice: a connection may be lost before a command comes to the server, or behind it.
     seconds : float
@@ -242,6 +246,8 @@ def persist(pool: ConnectionPool, work: Callable[[Wire], T], seconds: float = PA
 def to_exception(reply: resp.ErrorReply) -> Exception:
     """Turn an error reply into redis-py's exception for it."""
     code, _, rest = reply.message.partition(" ")
+    if reply.message.startswith(_MOVED):
+        return DemotedError(f"the server has not the key's slot, or not for long: {reply.message}")
     return _ERRORS[code](rest) if code in _ERRORS else ResponseError(reply.message.removeprefix("ERR "))
 
 
