@@ -668,7 +668,7 @@ class FrameStream:
         return deleted
 
     def loads(self) -> pd.DataFrame:
-        """Return the named loads: a row each.
+        """Return the named loads: a row each, in the order in which they were begun.
 
         Returns
         -------
@@ -701,6 +701,10 @@ class Loc:
         return self._stream.frame(start, stop, columns=[columns]).iloc[:, 0]
 
 
+def _age(load: tuple[str, loading.Progress]) -> tuple[str, str]:
+    return load[1].begun, load[0]  # to the second; then by name
+
+
 def loads_frame(source: Source) -> pd.DataFrame:
     """Return a stream's named loads, but those of a stream that was deleted since."""
     with Wire(source.pool) as wire:
@@ -709,7 +713,7 @@ def loads_frame(source: Source) -> pd.DataFrame:
     pairs = zip(found[::2], found[1::2], strict=True)
     where = source.records.loads
     loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(r, where) for name, r in pairs}
-    kept = {name: p for name, p in loads.items() if p.holds(state, schema)}
+    kept = {name: p for name, p in sorted(loads.items(), key=_age) if p.holds(state, schema)}
 
     frame = pd.DataFrame(
         {
