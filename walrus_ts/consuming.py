@@ -23,7 +23,9 @@ from walrus_ts.columnar.replies import Entries, EntriesReply
 from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count, read_each
 from walrus_ts.errors import DataError, GroupMissingError, UsageError
-from walrus_ts.frames import Decoder, Source, to_pandas
+from walrus_ts.frames import FEW, Decoder, Source, to_pandas
+from walrus_ts.ids import parse_ids
+from walrus_ts.pandas_io.read_few import reading
 from walrus_ts.progress import Bar
 from walrus_ts.stacking import Part, stack
 from walrus_ts.transfer.batches import Delivery, Feed, take_in_turn
@@ -181,9 +183,12 @@ class Tables:
 
     def read(self, key: bytes, reply: EntriesReply) -> Read:
         """Decode entries."""
-        entries = reply.entries(self._decoder(key).fields)
         spoiled: dict[int, str] = {}
-        kept = np.arange(len(entries))
+        kept = np.arange(len(reply))
+        few = self._few(key, reply)
+        if few is not None:
+            return Read(few, kept, spoiled)
+        entries = reply.entries(self._decoder(key).fields)
         part = self._by_known_record(key, entries)
         if part is None:  # the record may have been widened since it was read
             del self._decoders[key]
@@ -197,6 +202,15 @@ class Tables:
                 good[list(spoiled)] = False
                 part, kept = self._part(key, entries.filter(good)), np.flatnonzero(good)
         return Read(part, kept, spoiled)
+
+    def _few(self, key: bytes, reply: EntriesReply) -> Part | None:
+        """Decode a few plain entries without Arrow; None where they are others."""
+        entries, (label, source) = reply.objects, self._sources[key]
+        if not entries or len(entries) > FEW or any(fields is None for _, fields in entries):
+            return None
+        plan = reading(self._decoder(key).known)
+        frame = None if plan is None else plan.frame(entries, source.zone)
+        return None if frame is None else Part(label, key, frame, parse_ids(id_.decode() for id_, _ in entries))
 
     def _by_known_record(self, key: bytes, entries: Entries) -> Part | None:
         """Decode entries by the record as it was; None where it does not know all of them."""

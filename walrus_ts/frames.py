@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Errors = Literal["raise", "coerce"]
 STREAM_ID = "stream_id"
 _LARGE = 64 << 20  # bytes
-_FEW = 100  # rows that are read at one round trip
+FEW = 100  # rows that are read at one round trip
 _NO_RECORD = Schema((), unit="ms")
 
 
@@ -416,7 +416,7 @@ class Scan:
         DataError
             A value does not fit its column; names key, id, column and value.
         """
-        if self._start is None and self._stop is None and self._limit is not None and self._limit <= _FEW:
+        if self._start is None and self._stop is None and self._limit is not None and self._limit <= FEW:
             return self._read_few(self._limit, dtype_backend, ids=ids, reverse=reverse)
         return to_pandas(self._rows(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
 

@@ -96,6 +96,8 @@ def oracle(data: bytes) -> list[Row]:
         milliseconds, dash, sequence = entry[0].partition(b"-")
         if not milliseconds.isdigit() or bool(dash) != sequence.isdigit():
             raise ValueError("no id")
+        if max(int(milliseconds), int(sequence or 0)) >= 2**64:
+            raise ValueError("an id that no server makes")
         id_ = b"%d-%d" % (int(milliseconds), int(sequence or 0))
         if entry[1] is None:
             found.append((id_, None))
@@ -125,7 +127,6 @@ class TestEntries:
         assert list(columns.columns)[: len(fields)] == fields
         assert len(reply) == len(found)
         assert reply.ids() == [id_ for id_, _ in found]
-        assert reply.nbytes == len(data)
 
     @PROFILE
     @given(entries)

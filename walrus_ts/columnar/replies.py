@@ -34,6 +34,7 @@ _HEADER_MASK = np.array([(1 << 8 * len(h)) - 1 for h in _HEADERS], np.uint64)
 _PAIR = np.uint64(int.from_bytes(b"*2", "little"))
 _TO_COUNT = np.uint64(ord("$") ^ ord("*"))  # makes the header of an array of a string's
 _GONE = np.uint64(int.from_bytes(b"*-1\r\n", "little"))
+_SMALL = 1 << 13  # bytes of a reply that is read entry by entry sooner than as a table of lines
 _LAST_BYTES = 1 << 14  # where `glance` looks for the last entry
 _COUNT_LINE = re.compile(rb"\*(\d{1,9})\r\n")
 _ENTRY_HEAD = re.compile(rb"\r\n\*2\r\n\$\d+\r\n(\d{1,19})-(\d{1,19})\r\n\*\d+\r\n")
@@ -117,9 +118,9 @@ class EntriesReply:
         return self._lines.count if self._objects is None else len(self._objects)
 
     @property
-    def nbytes(self) -> int:
-        """Length of the reply."""
-        return len(self._data) - SLACK
+    def objects(self) -> list[Any] | None:
+        """The entries, ``[id, [field, value, ...]]`` each, where they are parsed already."""
+        return self._objects
 
     @property
     def last_id(self) -> StreamId:
@@ -190,14 +191,20 @@ def parse_streams(data: memoryview, keys: Sequence[bytes]) -> dict[bytes, Entrie
     """
     if bytes(data[:-SLACK]) == b"*-1\r\n":
         return {}
+    if len(data) < _SMALL:
+        return _streams_of_objects(data)
     try:
         parts = _split_streams(data, keys)
         return {key: EntriesReply(part, strict=True) for key, part in parts.items()}
     except _IrregularReplyError:
-        (reply,) = resp.parse(data[:-SLACK])
-        if not isinstance(reply, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in reply):
-            raise ValueError("the reply is none of streams and their entries") from None
-        return {key: EntriesReply.of(_checked(entries)) for key, entries in reply}
+        return _streams_of_objects(data)
+
+
+def _streams_of_objects(data: memoryview) -> dict[bytes, EntriesReply]:
+    (reply,) = resp.parse(data[:-SLACK])
+    if not isinstance(reply, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in reply):
+        raise ValueError("the reply is none of streams and their entries")
+    return {key: EntriesReply.of(_checked(entries)) for key, entries in reply}
 
 
 def _split_streams(data: memoryview, keys: Sequence[bytes]) -> dict[bytes, memoryview]:

@@ -104,15 +104,14 @@ class Feed:
                     missing = self._settled = False
                 with Wire(self.member.pool) as wire:
                     self._settle(wire)
-                    found = self._round(wire)
-                    self._known = True
-                    while not found:
-                        patience, pause = time.monotonic() + PATIENCE_SECONDS, 0.05
+                    while True:
                         left = None if end is None else end - time.monotonic()
-                        if left is not None and left <= 0:
-                            return []
-                        found = self._new(wire, self._block_ms(left)) or self._round(wire)
-                    return found
+                        block_ms = None if left is not None and left <= 0 else self._block_ms(left)
+                        found = self._round(wire, block_ms)
+                        self._known = True
+                        if found or block_ms is None:
+                            return found
+                        patience, pause = time.monotonic() + PATIENCE_SECONDS, 0.05
             except (*LOST, BusyLoadingError) as error:
                 if time.monotonic() > patience or isinstance(error, REFUSED_LOGIN):
                     raise
@@ -151,15 +150,16 @@ class Feed:
             self.member.hand_back(key, [row for row in listed if row[1] == 1], self.claim_ms)
             after = b"(" + listed[-1][0]
 
-    def _round(self, wire: Wire) -> list[Delivery]:
-        """Ask the sources in turn."""
-        sources: list[Callable[[Wire], list[Delivery]]] = [self._old, self._new]
-        for source in reversed(sources) if self._new_first else sources:
-            found = source(wire)
-            if found:
-                self._new_first = source == self._old
+    def _round(self, wire: Wire, block_ms: int | None) -> list[Delivery]:
+        """Ask the sources in turn; where there is nothing, wait for new rows."""
+        if self._new_first:
+            self._new_first = False
+            if found := self._new(wire, None):
                 return found
-        return []
+        if found := self._old(wire):
+            self._new_first = True
+            return found
+        return self._new(wire, block_ms)
 
     def _old(self, wire: Wire) -> list[Delivery]:
         return self._own(wire) or self._left(wire)
@@ -194,7 +194,7 @@ class Feed:
         self._next_look = time.monotonic() + min(_LONGEST_LOOK, max(0.01, self.claim_ms / 4_000))
         return []
 
-    def _new(self, wire: Wire, block_ms: int | None = None) -> list[Delivery]:
+    def _new(self, wire: Wire, block_ms: int | None) -> list[Delivery]:
         replies = self.member.read_new(wire, self.count, block_ms)
         for key, reply in replies.items():
             self._newest[key] = reply.last_id.encode()
