@@ -6,9 +6,11 @@ redis-py opens, secures and authenticates the connection; what goes over it here
 from __future__ import annotations
 
 import builtins
+import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -43,13 +45,21 @@ GRACE_SECONDS = 1.0  # likewise, where somebody waits for a small answer, or for
 _FIRST_BUFFER = 1 << 16
 
 _ERRORS: dict[str, type[Exception]] = {
+    "BUSY": BusyLoadingError,  # with a script
     "LOADING": BusyLoadingError,
-    "NOPERM": NoPermissionError,
+    "NOAUTH": AuthenticationError,
     "OOM": OutOfMemoryError,
     "READONLY": ReadOnlyError,
 }
 # What a server says that is no master any more, or that has no replica left because one of them is the master now.
 _DEMOTED = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED force")
+
+
+# What ECHO may be answered with, where the user has no right to it, or a script keeps the server busy: there is no end.
+_NO_ECHO = re.compile(rb"(?:^|\n)-(?:NOAUTH|BUSY|NOPERM [^\r\n]*\becho\b)[^\r\n]*\r\n$")
+_LONGEST_ERROR = 512
+# Redis 7.0; later ones, and Valkey.
+_SCRIPT_REFUSED = re.compile(r"The user executing the script can't|ACL failure in script")
 
 
 class DemotedError(ConnectionError):
@@ -161,6 +171,8 @@ class Wire:
             filled += self._receive_into(memoryview(buffer.data)[filled:])
             if stop < 0:
                 stop = self._find_end(buffer, filled)
+                if stop < 0 and _NO_ECHO.search(buffer.data[max(0, filled - _LONGEST_ERROR) : filled]):
+                    _refuse_without_end(bytes(buffer[:filled]))
         self._end = b""
         self._expected = max(_FIRST_BUFFER, filled + filled // 8)
         reply, lines = memoryview(buffer.data)[: stop - len(end) + SLACK], bytes(buffer[stop:filled])
@@ -187,6 +199,12 @@ class Wire:
         if received == 0:
             raise ConnectionError("the server closed the connection while a reply was on its way")
         return received
+
+
+def _refuse_without_end(replies: bytes) -> None:
+    """Raise the last of replies, behind which no end mark will come; unless they are not whole: a value may read so."""
+    with suppress(ValueError):
+        check(resp.parse(replies)[-1])
 
 
 def _refuse_demoted(replies: bytes | memoryview) -> None:
@@ -242,6 +260,11 @@ def persist(pool: ConnectionPool, work: Callable[[Wire], T], seconds: float = PA
 def to_exception(reply: resp.ErrorReply) -> Exception:
     """Turn an error reply into redis-py's exception for it."""
     code, _, rest = reply.message.partition(" ")
+    if code == "NOPERM" or _SCRIPT_REFUSED.search(reply.message):
+        return NoPermissionError(
+            f'{rest} ("Security" in walrus_ts\'s documentation lists what each kind of work needs; `ACL LOG`, on the '
+            "server, which command or key was refused)"
+        )
     return _ERRORS[code](rest) if code in _ERRORS else ResponseError(reply.message.removeprefix("ERR "))
 
 
