@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import re
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -86,7 +87,12 @@ class Wire:
         self._expected = _FIRST_BUFFER
 
     def __enter__(self) -> Self:
-        self._connection = self._pool.get_connection()
+        try:
+            self._connection = self._pool.get_connection()
+        except ConnectionError as error:
+            if _is_refusal(error.__context__):  # to try again would not help
+                raise AuthenticationError(str(error)) from error
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -199,6 +205,11 @@ class Wire:
         if received == 0:
             raise ConnectionError("the server closed the connection while a reply was on its way")
         return received
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Tell whether a certificate or a key was at fault, and not that a handshake was cut off."""
+    return isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
 
 
 def _refuse_without_end(replies: bytes) -> None:
