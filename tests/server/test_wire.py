@@ -29,3 +29,11 @@ def test_closing_ends_a_wait(url: str, db: Database, key: Callable[..., str], so
     with pytest.raises(redis.ConnectionError, match="while a reply"), Wire(database.data.connection_pool) as wire:
         wire.wait(blocking, 20_000)
     thread.join()
+
+
+def test_a_value_that_reads_like_a_refusal(db: Database, key: Callable[..., str]) -> None:
+    """A value that reads as if the server had refused to end its reply is read like any other."""
+    value = b"-NOPERM no right to echo\r\n-BUSY\r\n" * 200_000
+    db.set(key(), value)
+    with Wire(db.data.connection_pool) as wire:
+        assert wire.ask(command(b"GET", key().encode())) == [value]

@@ -6,9 +6,12 @@ redis-py opens, secures and authenticates the connection; what goes over it here
 from __future__ import annotations
 
 import builtins
+import re
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -44,8 +47,9 @@ GRACE_SECONDS = 1.0  # likewise, where somebody waits for a small answer, or for
 _FIRST_BUFFER = 1 << 16
 
 _ERRORS: dict[str, type[Exception]] = {
+    "BUSY": BusyLoadingError,  # with a script
     "LOADING": BusyLoadingError,
-    "NOPERM": NoPermissionError,
+    "NOAUTH": AuthenticationError,
     "OOM": OutOfMemoryError,
     "READONLY": ReadOnlyError,
 }
@@ -53,6 +57,13 @@ _ERRORS: dict[str, type[Exception]] = {
 _DEMOTED = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED force")
 # What a server of a cluster says that has not the key's slot, or not all of it.
 _MOVED = ("MOVED ", "ASK ", "TRYAGAIN ", "CLUSTERDOWN ", "UNBLOCKED force")
+
+
+# What ECHO may be answered with, where the user has no right to it, or a script keeps the server busy: there is no end.
+_NO_ECHO = re.compile(rb"(?:^|\n)-(?:NOAUTH|BUSY|NOPERM [^\r\n]*\becho\b)[^\r\n]*\r\n$")
+_LONGEST_ERROR = 512
+# Redis 7.0; later ones, and Valkey.
+_SCRIPT_REFUSED = re.compile(r"The user executing the script can't|ACL failure in script")
 
 
 class DemotedError(ConnectionError):
@@ -79,7 +90,12 @@ class Wire:
         self._expected = _FIRST_BUFFER
 
     def __enter__(self) -> Self:
-        self._connection = self._pool.get_connection()
+        try:
+            self._connection = self._pool.get_connection()
+        except ConnectionError as error:
+            if _is_refusal(error.__context__):  # to try again would not help
+                raise AuthenticationError(str(error)) from error
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -164,6 +180,8 @@ class Wire:
             filled += self._receive_into(memoryview(buffer.data)[filled:])
             if stop < 0:
                 stop = self._find_end(buffer, filled)
+                if stop < 0 and _NO_ECHO.search(buffer.data[max(0, filled - _LONGEST_ERROR) : filled]):
+                    _refuse_without_end(bytes(buffer[:filled]))
         self._end = b""
         self._expected = max(_FIRST_BUFFER, filled + filled // 8)
         reply, lines = memoryview(buffer.data)[: stop - len(end) + SLACK], bytes(buffer[stop:filled])
@@ -190,6 +208,17 @@ class Wire:
         if received == 0:
             raise ConnectionError("the server closed the connection while a reply was on its way")
         return received
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Tell whether a certificate or a key was at fault, and not that a handshake was cut off."""
+    return isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+
+
+def _refuse_without_end(replies: bytes) -> None:
+    """Raise the last of replies, behind which no end mark will come; unless they are not whole: a value may read so."""
+    with suppress(ValueError):
+        check(resp.parse(replies)[-1])
 
 
 def _refuse_demoted(replies: bytes | memoryview) -> None:
@@ -248,6 +277,11 @@ def to_exception(reply: resp.ErrorReply) -> Exception:
     code, _, rest = reply.message.partition(" ")
     if reply.message.startswith(_MOVED):
         return DemotedError(f"the server has not the key's slot, or not for long: {reply.message}")
+    if code == "NOPERM" or _SCRIPT_REFUSED.search(reply.message):
+        return NoPermissionError(
+            f'{rest} ("Security" in walrus_ts\'s documentation lists what each kind of work needs; `ACL LOG`, on the '
+            "server, which command or key was refused)"
+        )
     return _ERRORS[code](rest) if code in _ERRORS else ResponseError(reply.message.removeprefix("ERR "))
 
 
