@@ -356,6 +356,19 @@ def test_a_slot_between_two_servers(cluster: Cluster, ts: TimeSeries) -> None:
     assert len(ts.a.frame()) == 10
 
 
+def test_a_blocking_read_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) -> None:
+    """One that waits where the slot was goes on to wait where it is."""
+    ts.create()
+
+    def move_and_add() -> None:
+        wait_until(lambda: cluster.master("a").client.info("clients")["blocked_clients"])
+        cluster.move("a")
+        ts.a.add({"n": 1})
+
+    with meanwhile(move_and_add):
+        assert len(ts.a.read(block=10_000)) == 1
+
+
 # Masters that fail ----------------------------------------------------------------------------------------------------
 
 
@@ -376,6 +389,28 @@ def test_a_load_while_its_master_fails(cluster: Cluster, ts: TimeSeries) -> None
     assert killed[0] < len(data)
     assert done.rows == len(data)
     assert_frame_equal(ts.b.frame(), data, check_freq=False)
+
+
+def test_a_load_while_its_master_hangs(cluster: Cluster, db: ClusterDatabase) -> None:
+    """A master that answers no more is left as one that is gone, after `socket_timeout`."""
+    data = frame(200_000)
+    master, held = cluster.master("c"), []
+
+    def hang() -> None:
+        stream = db.Stream("c")
+        held.append(wait_until(lambda: len(stream) > 20_000 and len(stream), interval=0.001))
+        master.hang()
+
+    with connect(cluster.url, socket_timeout=1.5) as other:
+        stream = other.time_series("g", "c").c
+        try:
+            with meanwhile(hang):
+                done = stream.append(data)
+        finally:
+            master.go_on()
+        assert held[0] < len(data)
+        assert done.rows == len(data)
+        assert_frame_equal(stream.frame(), data, check_freq=False)
 
 
 def test_a_successor_lacks_rows(db: ClusterDatabase, ts: TimeSeries) -> None:
