@@ -243,8 +243,8 @@ def test_dead_letters(ts: TimeSeries) -> None:
     assert len(ts.consumers_frame()) >= 1
 
 
-def test_transaction_within_a_slot(db: ClusterDatabase) -> None:
-    """Keys with one hash tag share a transaction with the acknowledgement."""
+def test_transaction_within_a_slot(cluster: Cluster, db: ClusterDatabase) -> None:
+    """Keys with one hash tag share a transaction with the acknowledgement, also where the slot has moved meanwhile."""
     ts = db.time_series("g", ["{a}ticks", "{a}sums"])
     ts.create()
     ts["{a}ticks"].append(frame(10))
@@ -253,6 +253,7 @@ def test_transaction_within_a_slot(db: ClusterDatabase) -> None:
             pipe.incrby("{a}seen", len(batch))
             pipe.publish("news", "rows")
             batch.append(ts["{a}sums"], batch.frame.tail(1))
+            cluster.move("{a}ticks")
         assert pipe.replies == [10, 0]
     assert db.get("{a}seen") == b"10"
     assert ts.status()["length"].tolist() == [10, 1]
