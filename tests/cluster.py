@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -37,6 +38,7 @@ class Node:
         self._folder.mkdir(exist_ok=True)
         settings = {"bind": "127.0.0.1", "port": self.port, "dir": self._folder, "save": "", "cluster-enabled": "yes"}
         settings |= {"cluster-node-timeout": NODE_TIMEOUT_MS, "repl-diskless-sync-delay": 0}
+        settings |= {"cluster-allow-replica-migration": "no"}
         options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
         self._process = subprocess.Popen([_find_binary(), *options], stdout=subprocess.DEVNULL)
 
@@ -45,6 +47,16 @@ class Node:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def hang(self) -> None:
+        """Let it stand still: its connections stay, and are not answered (SIGSTOP)."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let one that hangs go on."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
 
     def ask(self, *command: Any) -> Any:
         """Send a command, and return its reply as the server has it."""
@@ -107,13 +119,17 @@ class Cluster:
         if not all(node.answers() and "cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in self.nodes):
             return False
         masters = [node for node in self.nodes if node.is_master()]
-        online = [f":{node.port}" for node in masters if "state=online" not in str(node.ask("INFO", "REPLICATION"))]
-        views = {str(sorted(self.slots(node).items())) for node in self.nodes}
-        return len(masters) == 3 and not online and len(views) == 1
+        if len(masters) != 3 or not all("state=online" in node.ask("INFO", "REPLICATION") for node in masters):
+            return False
+        views = [
+            sorted((first, *(port for _, port, *_ in servers)) for first, _, *servers in self._slots(node))
+            for node in self.nodes
+        ]
+        return all(view == views[0] for view in views) and all(len(nodes) == 3 for nodes in views[0])
 
-    def slots(self, node: Node) -> dict[int, int]:
-        """Return the first slot of each range, and the port of its master, as a server sees it."""
-        return {first: master[1] for first, _, master, *_ in node.ask("CLUSTER", "SLOTS")}
+    def _slots(self, node: Node) -> Any:
+        """Return each range of slots, its master and its replicas, as a server sees them."""
+        return node.ask("CLUSTER", "SLOTS")
 
     def slot(self, key: str) -> int:
         """Return a key's slot."""
@@ -122,8 +138,7 @@ class Cluster:
     def master(self, key: str) -> Node:
         """Return the server that has a key's slot."""
         slot = self.slot(key)
-        ranges = self._up.ask("CLUSTER", "SLOTS")
-        port = next(master[1] for first, last, master, *_ in ranges if first <= slot <= last)
+        port = next(master[1] for first, last, master, *_ in self._slots(self._up) if first <= slot <= last)
         return next(node for node in self.nodes if node.port == port)
 
     def begin_move(self, key: str, target: Node) -> None:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from redis.typing import KeyT
 
-# A slot is on another server now (MovedError is an AskError), on its way to one, or on none that can be reached.
-_PASSING = (redis.ConnectionError, redis.TimeoutError, AskError, TryAgainError, ClusterDownError, SlotNotCoveredError)
+# The server has not carried a command out: it has the slot no more (MovedError is an AskError), or not all of it.
+REDIRECTED = (AskError, TryAgainError, ClusterDownError)
+_PASSING = (redis.ConnectionError, redis.TimeoutError, SlotNotCoveredError, *REDIRECTED)
 _REFUSED_LOGIN = (AuthenticationError, AuthorizationError)
 _PATIENCE_SECONDS = 1.0  # who can wait for longer, until a master that failed is replaced, asks again
 _PAUSE_SECONDS = 0.02
@@ -90,15 +91,19 @@ class SlotPool:
             except _PASSING as error:
                 if isinstance(error, _REFUSED_LOGIN):
                     raise
+                self._ask_anew()
                 if time.monotonic() > end:
                     raise self._unreachable(error) from error
-            with suppress(RedisClusterException, RedisError):  # the next try says what is wrong
-                self.client.nodes_manager.initialize()
             time.sleep(_PAUSE_SECONDS)
 
     def release(self, connection: Any) -> None:
         """Take a connection back."""
         self._lenders.pop(connection).release(connection)
+
+    def _ask_anew(self) -> None:
+        """Ask which server has which slots; where none answers, the next try to reach one says so."""
+        with suppress(RedisClusterException, RedisError):
+            self.client.nodes_manager.initialize()
 
     def _lend(self) -> Any:
         pool = self.master

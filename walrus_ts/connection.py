@@ -17,7 +17,7 @@ import redis
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from walrus_ts import sentinel
-from walrus_ts.cluster import Pool, pool_for
+from walrus_ts.cluster import REDIRECTED, Pool, pool_for
 from walrus_ts.errors import UsageError, WalrusTSError
 
 try:  # redis-py 7 and later
@@ -67,6 +67,13 @@ def send_once(pool: Pool, *command: EncodableT, block: int | None = None) -> Any
     redis.ResponseError
         The reply is an error.
     """
+    try:
+        return _send(pool, *command, block=block)
+    except REDIRECTED:  # it has not been carried out, and the pool finds where the slot is now
+        return _send(pool, *command, block=block)
+
+
+def _send(pool: Pool, *command: EncodableT, block: int | None) -> Any:
     connection: Any = pool.get_connection()
     try:
         connection.send_command(*command)

@@ -243,8 +243,8 @@ def test_dead_letters(ts: TimeSeries) -> None:
     assert len(ts.consumers_frame()) >= 1
 
 
-def test_transaction_within_a_slot(db: ClusterDatabase) -> None:
-    """Keys with one hash tag share a transaction with the acknowledgement."""
+def test_transaction_within_a_slot(cluster: Cluster, db: ClusterDatabase) -> None:
+    """Keys with one hash tag share a transaction with the acknowledgement, also where the slot has moved meanwhile."""
     ts = db.time_series("g", ["{a}ticks", "{a}sums"])
     ts.create()
     ts["{a}ticks"].append(frame(10))
@@ -253,6 +253,7 @@ def test_transaction_within_a_slot(db: ClusterDatabase) -> None:
             pipe.incrby("{a}seen", len(batch))
             pipe.publish("news", "rows")
             batch.append(ts["{a}sums"], batch.frame.tail(1))
+            cluster.move("{a}ticks")
         assert pipe.replies == [10, 0]
     assert db.get("{a}seen") == b"10"
     assert ts.status()["length"].tolist() == [10, 1]
@@ -356,6 +357,19 @@ def test_a_slot_between_two_servers(cluster: Cluster, ts: TimeSeries) -> None:
     assert len(ts.a.frame()) == 10
 
 
+def test_a_blocking_read_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) -> None:
+    """One that waits where the slot was goes on to wait where it is."""
+    ts.create()
+
+    def move_and_add() -> None:
+        wait_until(lambda: cluster.master("a").client.info("clients")["blocked_clients"])
+        cluster.move("a")
+        ts.a.add({"n": 1})
+
+    with meanwhile(move_and_add):
+        assert len(ts.a.read(block=10_000)) == 1
+
+
 # Masters that fail ----------------------------------------------------------------------------------------------------
 
 
@@ -376,6 +390,28 @@ def test_a_load_while_its_master_fails(cluster: Cluster, ts: TimeSeries) -> None
     assert killed[0] < len(data)
     assert done.rows == len(data)
     assert_frame_equal(ts.b.frame(), data, check_freq=False)
+
+
+def test_a_load_while_its_master_hangs(cluster: Cluster, db: ClusterDatabase) -> None:
+    """A master that answers no more is left as one that is gone, after `socket_timeout`."""
+    data = frame(200_000)
+    master, held = cluster.master("c"), []
+
+    def hang() -> None:
+        stream = db.Stream("c")
+        held.append(wait_until(lambda: len(stream) > 20_000 and len(stream), interval=0.001))
+        master.hang()
+
+    with connect(cluster.url, socket_timeout=1.5) as other:
+        stream = other.time_series("g", "c").c
+        try:
+            with meanwhile(hang):
+                done = stream.append(data)
+        finally:
+            master.go_on()
+        assert held[0] < len(data)
+        assert done.rows == len(data)
+        assert_frame_equal(stream.frame(), data, check_freq=False)
 
 
 def test_a_successor_lacks_rows(db: ClusterDatabase, ts: TimeSeries) -> None:
