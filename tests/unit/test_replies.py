@@ -1,5 +1,6 @@
 """Replies of the server as columns: the same that hiredis reads, whatever bytes the values have."""
 
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -226,6 +227,35 @@ class TestBrokenReplies:
         """What is no reply of entries is an error."""
         with pytest.raises(ValueError):
             EntriesReply(view(data)).entries([b"a"])
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"*1000000000\r\n",
+            b"*1\r\n*1000000000\r\n",
+            b"*1\r\n*2\r\n$3\r\n1-1\r\n*1000000000\r\n$1\r\na\r\n$1\r\nb\r\n",
+            b"*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1000000000\r\nb\r\n",
+        ],
+    )
+    def test_more_is_announced_than_comes(self, data: bytes) -> None:
+        """A reply that announces very much takes no more memory than what comes."""
+        tracemalloc.start()
+        for read in (resp.parse, lambda data: EntriesReply(view(data)).entries(), stream_of):
+            with pytest.raises(ValueError):
+                read(data)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 1 << 20
+
+    def test_a_value_that_announces_much(self) -> None:
+        """A value that reads so is a value."""
+        found: list[Entry] = [(b"1-1", [b"a\r\n", b"*1000000000\r\n"])]
+        assert rows(EntriesReply(view(encoded(found))).entries()) == oracle(encoded(found))
+
+
+def stream_of(data: bytes) -> Entries:
+    """Read the same reply as that to an XREADGROUP of one stream."""
+    return parse_streams(view(b"*1\r\n*2\r\n$1\r\nk\r\n" + data), [b"k"])[b"k"].entries()
 
 
 class TestStreams:

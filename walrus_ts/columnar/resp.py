@@ -18,6 +18,7 @@ except ImportError:  # a platform without its wheels
 
 _END = b"+no reply of a server's\r\n"
 _NUMBER = re.compile(rb"-?\d{1,19}")
+_LARGE = re.compile(rb"\*\d{6}")  # an array of so many items that they may not be there; or a value that reads so
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,9 @@ def parse(data: bytes | bytearray | memoryview) -> list[Any]:
     ValueError
         The bytes are no RESP2, or end within a reply.
     """
-    return _parse_all(bytes(data)) if hiredis is None else _parse_hiredis(data)
+    # hiredis makes an array as long as it is announced before it reads the first item.
+    slowly = hiredis is None or _LARGE.search(data) is not None
+    return _parse_all(bytes(data)) if slowly else _parse_hiredis(data)
 
 
 def _parse_hiredis(data: bytes | bytearray | memoryview) -> list[Any]:
