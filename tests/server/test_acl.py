@@ -108,7 +108,7 @@ def consume(database: Database, keys: dict[str, str]) -> None:
     minutes = database.time_series("research", [keys["minutes"]])[keys["minutes"]]
     series.create()
     assert len(series.read_frame(count=2)) == 2
-    with series.batches(count=5, wait=0, claim_after=0.001) as batches:
+    with series.batches(count=5, wait=0) as batches:
         batch = next(batches)
         batch.extend()
         assert batch.reject(np.arange(len(batch)) == 0) == 1
