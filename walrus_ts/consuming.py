@@ -23,9 +23,8 @@ from walrus_ts.columnar.replies import Entries, EntriesReply
 from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count, read_each
 from walrus_ts.errors import DataError, GroupMissingError, UsageError
-from walrus_ts.frames import FEW, Decoder, Source, to_pandas
+from walrus_ts.frames import FEW, Decoder, Source, few_to_pandas, to_pandas
 from walrus_ts.ids import parse_ids
-from walrus_ts.pandas_io.read_few import reading
 from walrus_ts.progress import Bar
 from walrus_ts.stacking import Part, stack
 from walrus_ts.transfer.batches import Delivery, Feed, take_in_turn
@@ -208,8 +207,7 @@ class Tables:
         entries, (label, source) = reply.objects, self._sources[key]
         if not entries or len(entries) > FEW or any(fields is None for _, fields in entries):
             return None
-        plan = reading(self._decoder(key).known)
-        frame = None if plan is None else plan.frame(entries, source.zone)
+        frame = few_to_pandas(entries, self._decoder(key).known, source)
         return None if frame is None else Part(label, key, frame, parse_ids(id_.decode() for id_, _ in entries))
 
     def _by_known_record(self, key: bytes, entries: Entries) -> Part | None:
@@ -225,7 +223,7 @@ class Tables:
         label, source = self._sources[key]
         rows = self._decoder(key).rows(entries)
         assert rows.ids is not None  # as the decoder was told
-        return Part(label, key, to_pandas(rows, source.zone), rows.ids)
+        return Part(label, key, to_pandas(rows, source), rows.ids)
 
     def _find_spoiled(self, key: bytes, entries: Entries, first: int, spoiled: dict[int, str]) -> None:
         """Find the entries that cannot be decoded, by halves; `first` is the position of these entries' first."""

@@ -153,7 +153,7 @@ class FrameGroup:
             rows = stream.scan(start, stop, columns=chosen[key], limit=limit, errors=errors)._rows(ids=True)
             assert rows.ids is not None  # they were asked for
             row_ids = rows.ids
-            frame = to_pandas(rows, stream.tz, dtype_backend)
+            frame = to_pandas(rows, stream._source, dtype_backend)
             if looks[key][1] is None:
                 frame = _without_strangers(frame, schemas)
             parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), frame, row_ids))

@@ -229,8 +229,8 @@ class FrameStream:
     def _plan_few(self, frame: pd.DataFrame) -> None:
         """Keep how such frames are written, for the next one."""
         with Wire(self._source.pool) as wire:
-            record = check(wire.ask(command(b"GET", self._records.schema))[0])
-        schema = None if record is None else Schema.from_json(record, self._source.where)
+            record = check(wire.ask(command(b"GET", self._records.schema))[0], self._records.schema)
+        schema = None if record is None else Schema.from_json(record, self._records.schema)
         if schema is not None and schema.origin is not None and len(schema.columns) <= MOST_COLUMNS:
             plan = Plan.of(frame, schema)
             self._few = None if plan is None else _Few(plan, record, schema.origin)
@@ -709,7 +709,7 @@ def loads_frame(source: Source) -> pd.DataFrame:
     """Return a stream's named loads, but those of a stream that was deleted since."""
     with Wire(source.pool) as wire:
         state, schema = look(wire, source.records)
-        found = check(wire.ask(command(b"HGETALL", source.records.loads))[0])
+        found = check(wire.ask(command(b"HGETALL", source.records.loads))[0], source.records.loads)
     pairs = zip(found[::2], found[1::2], strict=True)
     where = source.records.loads
     loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(r, where) for name, r in pairs}

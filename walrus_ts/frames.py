@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,9 +18,9 @@ from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar import commands, text
 from walrus_ts.columnar.labels import Label, same_label
 from walrus_ts.columnar.replies import Entries, from_objects
-from walrus_ts.columnar.schema import Column, Records, Schema
+from walrus_ts.columnar.schema import Column, Records, Schema, broken_record
 from walrus_ts.connection import check_count
-from walrus_ts.errors import DataError, SchemaError, UsageError
+from walrus_ts.errors import DataError, SchemaError, UsageError, WalrusTSError
 from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name
 from walrus_ts.pandas_io.read_few import reading
 from walrus_ts.progress import Bar
@@ -181,9 +182,10 @@ class Decoder:
         schema = self._with_extras(entries)
         ticks = from_ids(entries.milliseconds, entries.sequence, schema.unit, self.source.where)
         missing = pa.nulls(len(entries), pa.binary())
-        arrays = [
-            self._decode(entries.columns.get(column.field, missing), column, entries) for column in schema.columns
-        ]
+        with _by_record(self.source.records):
+            arrays = [
+                self._decode(entries.columns.get(column.field, missing), column, entries) for column in schema.columns
+            ]
         ids = np.column_stack((entries.milliseconds, entries.sequence)) if self.ids else None
         return Rows(schema, [pa.chunked_array([array]) for array in arrays], ticks, ids)
 
@@ -308,11 +310,30 @@ def _join(arrays: list[pa.ChunkedArray]) -> pa.ChunkedArray:
 
 
 def to_pandas(
-    rows: Rows, zone: tzinfo | None, backend: pandas_io.Backend | None = None, *, ids: bool = False
+    rows: Rows, source: Source, backend: pandas_io.Backend | None = None, *, ids: bool = False
 ) -> pd.DataFrame:
     """Make a DataFrame of rows, which are used up; `ids` adds the column `stream_id`."""
-    frame = pandas_io.to_frame(rows.ticks, rows.arrays, rows.schema, backend=backend, zone=zone)
+    with _by_record(source.records):
+        frame = pandas_io.to_frame(rows.ticks, rows.arrays, rows.schema, backend=backend, zone=source.zone)
     return frame if rows.ids is None or not ids else with_ids(frame, rows.ids)
+
+
+def few_to_pandas(entries: Sequence[Any], schema: Schema, source: Source) -> pd.DataFrame | None:
+    """Make a DataFrame of a few plain entries, without Arrow; None where they are others."""
+    with _by_record(source.records):
+        plan = reading(schema)
+        return None if plan is None else plan.frame(entries, source.zone)
+
+
+@contextmanager
+def _by_record(records: Records) -> Iterator[None]:
+    """Say of what Arrow and pandas cannot make that the record of the stream's types and labels is broken."""
+    try:
+        yield
+    except (WalrusTSError, MemoryError):
+        raise
+    except Exception as error:  # which one it is depends on what is broken, and on their versions
+        raise broken_record(records.schema, f"describes columns that cannot be made: {error!s:.200}") from error
 
 
 def with_ids(frame: pd.DataFrame, ids: Ids) -> pd.DataFrame:
@@ -418,7 +439,7 @@ class Scan:
         """
         if self._start is None and self._stop is None and self._limit is not None and self._limit <= FEW:
             return self._read_few(self._limit, dtype_backend, ids=ids, reverse=reverse)
-        return to_pandas(self._rows(ids=ids, reverse=reverse), self._source.zone, dtype_backend, ids=ids)
+        return to_pandas(self._rows(ids=ids, reverse=reverse), self._source, dtype_backend, ids=ids)
 
     def to_arrow(self) -> pa.Table:
         """Read the range into a pyarrow Table; its first column is the index, ``"time"`` where it has no name.
@@ -450,7 +471,7 @@ class Scan:
         if rows < 1:
             raise UsageError(f"rows is a number of rows, at least 1; found {rows}", rows=rows)
         for piece in self._pieces(rows):
-            yield to_pandas(piece, self._source.zone)
+            yield to_pandas(piece, self._source)
 
     def record_batches(self) -> Iterator[pa.RecordBatch]:
         """Read the range as Arrow record batches, in bounded memory."""
@@ -512,13 +533,12 @@ class Scan:
             source.check_zone(schema)
         entries = entries[:limit]
         if schema and entries and backend is None and self._columns is None and not ids:
-            plan = reading(schema)
-            frame = None if plan is None else plan.frame(entries, source.zone)
+            frame = few_to_pandas(entries, schema, source)
             if frame is not None:
                 return frame
         decoder = Decoder(source, schema, self._columns, self._errors, ids=ids)
         rows = decoder.rows(from_objects(entries, decoder.fields, decoder.wants)) if entries else decoder.empty()
-        return to_pandas(rows, source.zone, backend, ids=ids)
+        return to_pandas(rows, source, backend, ids=ids)
 
     def _pieces(self, size: int) -> Iterator[Rows]:
         """Read rows in pieces of one size and one schema."""

@@ -49,7 +49,7 @@ def _status(source: Source, group: bytes) -> dict[str, Any]:
         command(b"XPENDING", key, group),
     )
     row: dict[str, Any] = dict.fromkeys(["first", "last", "lag", "pending", "oldest_pending", "consumers"])
-    if StreamState.of(info) is None:
+    if StreamState.of(info, key) is None:
         return {**row, "length": 0}
     facts = _pairs(info)
     row |= {"length": facts[b"length"], "first": _ms(facts[b"first-entry"]), "last": _ms(facts[b"last-entry"])}
@@ -136,13 +136,13 @@ def _rows_of(source: Source, letters: Sequence[Letter]) -> pd.DataFrame:
     entries = [[letter.id, letter.values] for letter in letters]
     decoder = Decoder(source, schema, errors="coerce")
     if not entries:
-        return to_pandas(decoder.empty(), source.zone)
+        return to_pandas(decoder.empty(), source)
     try:
-        return to_pandas(decoder.rows(from_objects(entries, decoder.fields)), source.zone)
+        return to_pandas(decoder.rows(from_objects(entries, decoder.fields)), source)
     except DataError:  # an id that the unit cannot express; milliseconds are in every id
         assert schema is not None  # without one, the unit is ms
         decoder = Decoder(source, replace(schema, unit="ms"), errors="coerce")
-        return to_pandas(decoder.rows(from_objects(entries, decoder.fields)), source.zone)
+        return to_pandas(decoder.rows(from_objects(entries, decoder.fields)), source)
 
 
 def _ask(source: Source, *commands: bytes) -> list[Any]:

@@ -114,8 +114,16 @@ def label_to_json(label: Label) -> Any:
 
 
 def label_from_json(label: Any) -> Label:
-    """Return the label that `label_to_json` described; a `pandas.Timestamp` as a datetime, in UTC if it had a zone."""
-    if not isinstance(label, dict):
+    """Return the label that `label_to_json` described; a `pandas.Timestamp` as a datetime, in UTC if it had a zone.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        It is none.
+    """
+    if isinstance(label, str):
+        label.encode()  # JSON has what is no Unicode, and nothing else has
+    if label is None or isinstance(label, (str, bool, int)):
         return label
     if "float" in label:
         return float(label["float"])

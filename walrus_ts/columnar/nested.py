@@ -14,6 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
+MOST_PLACES = 1 << 16  # of a value of a fixed size: a record of a larger one would make memory of nulls
+
 _NO_JSON = ("nan", "inf", "-inf")
 
 
@@ -26,6 +28,17 @@ def is_nested(type_: pa.DataType) -> bool:
         or pa.types.is_struct(type_)
         or pa.types.is_map(type_)
     )
+
+
+def places(type_: pa.DataType) -> int:
+    """Return how many numbers, texts or bytes a value has room for, and takes when it is null: one, or a fixed size."""
+    if pa.types.is_fixed_size_binary(type_) and not pa.types.is_decimal(type_):
+        return int(type_.byte_width)
+    if pa.types.is_fixed_size_list(type_):
+        return int(type_.list_size) * places(type_.value_type)
+    if pa.types.is_struct(type_):
+        return sum(places(field.type) for field in _children(type_))
+    return 1
 
 
 def has_json(type_: pa.DataType) -> bool:

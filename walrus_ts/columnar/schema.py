@@ -13,11 +13,12 @@ from typing import Any
 import pyarrow as pa
 
 from walrus_ts.columnar import text, types
-from walrus_ts.columnar.labels import Label, label_from_json, label_to_json, same_label
+from walrus_ts.columnar.labels import Label, identity, label_from_json, label_to_json, same_label
 from walrus_ts.errors import DataError
-from walrus_ts.ids import TICKS, StreamId, Unit
+from walrus_ts.ids import TICKS, StreamId, Unit, parse_zone
 
 VERSION = 1
+_LONGEST_SHOWN = 200  # characters of what a broken record has
 
 
 def to_bytes(name: str | bytes | memoryview) -> bytes:
@@ -126,8 +127,17 @@ class Origin:
 
     @classmethod
     def from_json(cls, read: dict[str, Any]) -> Origin:
-        """Return the first write that `to_json` described."""
-        return cls(StreamId.parse(read["id"]), int(read["added"]))
+        """Return the first write that `to_json` described.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            It is none.
+        """
+        id_, added = read["id"], read["added"]
+        if not isinstance(id_, str) or type(added) is not int or added < 0:
+            raise ValueError(f"a first write that is none: {read!r}")
+        return cls(StreamId.parse(id_), added)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -206,52 +216,99 @@ class Schema:
         return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
-    def from_json(cls, record: bytes, where: str) -> Schema:
+    def from_json(cls, record: bytes, key: bytes) -> Schema:
         """Read the record.
 
         Raises
         ------
         DataError
-            It is broken, or of a version that this version does not know; the message names the record (`where`).
+            It is broken, or of a version that this version does not know; the message names its key.
         """
+        where = key.decode(errors="backslashreplace")
         try:
             read = json.loads(record)
             version = read["walrus_ts"]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise DataError(f"{where} is no schema record of walrus_ts: {record[:80]!r}", record=where) from error
+            raise broken_record(key, f"is no schema record of walrus_ts: {record[:80]!r}") from error
         if version != VERSION:
             raise DataError(
-                f"{where} has the format version {version!r}, and this walrus_ts reads {VERSION}. Upgrade walrus_ts.",
+                f"{where} has the format version {_shortened(version)}, and this walrus_ts reads {VERSION}. Upgrade "
+                "walrus_ts.",
                 record=where,
+                key=key,
                 version=version,
             )
         try:
             return cls._from_dict(read)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{where} is a broken schema record: {error!r}", record=where) from error
+        except (
+            DataError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
+            raise broken_record(key, f"is a broken schema record: {_shortened(error)}") from error
 
     @classmethod
     def _from_dict(cls, read: dict[str, Any]) -> Schema:
         index, origin = read["index"], read["origin"]
         if index["unit"] not in TICKS:
             raise ValueError(f"unknown unit {index['unit']!r}")
+        parse_zone(index["zone"])
         columns = tuple(
             Column(
                 label_from_json(column["label"]),
                 column["field"].encode(),
                 types.from_json(column["type"]),
-                column["dtype"],
+                _checked_dtype(column["dtype"]),
                 bool(column["nullable"]),
             )
             for column in read["columns"]
         )
         if len({column.field for column in columns}) != len(columns):
             raise ValueError("two columns with one field")
+        if len({identity(column.label) for column in columns}) != len(columns):
+            raise ValueError("two columns with one label")
+        for column in columns:
+            column.known_values()
         return cls(
             columns,
             index["unit"],
             index["zone"],
             label_from_json(index["name"]),
             read["labels"],
-            origin and Origin.from_json(origin),
+            None if origin is None else Origin.from_json(origin),
         )
+
+
+def _checked_dtype(dtype: Any) -> Any:
+    """Return a description of a dtype that has the form of one; `pandas_io` knows what it means."""
+    if dtype is None or isinstance(dtype, str) or (isinstance(dtype, list) and dtype and isinstance(dtype[0], str)):
+        return dtype
+    raise ValueError(f"a dtype that is none: {dtype!r}")
+
+
+def broken_record(key: bytes, problem: str) -> DataError:
+    """Make the error of a schema record that cannot be used."""
+    where = key.decode(errors="backslashreplace")
+    return DataError(
+        f"{where} {problem}. `stream.database.delete({_shown(key)!r})` deletes it: the stream's columns are text then, "
+        "until `stream.declare(...)` names their types.",
+        record=where,
+        key=key,
+    )
+
+
+def _shown(key: bytes) -> str | bytes:
+    """Return a key as one would write it."""
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        return key
+
+
+def _shortened(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."

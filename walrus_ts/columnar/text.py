@@ -47,6 +47,13 @@ def check(array: pa.Array, column: object) -> None:
             column=column,
             type=type_,
         )
+    if nested.places(value_type) > nested.MOST_PLACES:
+        raise UsageError(
+            f"column {column!r} has values of the fixed size {nested.places(value_type)}, and the most is "
+            f"{nested.MOST_PLACES}. Cast it to lists, or bytes, of any size: `pa.list_(...)`, `pa.binary()`.",
+            column=column,
+            type=type_,
+        )
     for leaf in nested.leaves(nested.without_dictionary(array)):
         if pa.types.is_date64(leaf.type) and not _are_days(leaf):
             raise UsageError(

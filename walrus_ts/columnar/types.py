@@ -76,9 +76,12 @@ def from_json(description: Any) -> pa.DataType:
         if isinstance(description, str):
             return _SIMPLE[description]
         name, *parameters = description
-        return _MAKERS[name](*parameters)
-    except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
+        type_: pa.DataType = _MAKERS[name](*parameters)
+        if not 0 <= nested.places(type_) <= nested.MOST_PLACES:
+            raise ValueError("values of a fixed size that is too large, or none")
+    except (LookupError, ValueError, TypeError, OverflowError, pa.ArrowException) as error:
         raise DataError(f"the schema record has an unknown type: {description!r}", type=description) from error
+    return type_
 
 
 def _field_to_json(field: pa.Field) -> list[Any]:

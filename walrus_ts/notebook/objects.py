@@ -214,7 +214,8 @@ class StreamFacts:
             return None
         facts = _pairs(check(info))
         known = b"entries-added" in facts  # from Redis 7.0 on; without it there are no frames either
-        schema = current_schema(StreamState.of(info), check(record), source.records) if known else None
+        state = StreamState.of(info, key) if known else None
+        schema = current_schema(state, check(record, source.records.schema), source.records) if known else None
         first, last = (entry and StreamId.parse(entry[0]) for entry in (facts[b"first-entry"], facts[b"last-entry"]))
         sampled = memory if isinstance(memory, int) else None
         return cls(

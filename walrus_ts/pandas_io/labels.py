@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from walrus_ts.columnar.labels import Label, label_from_json, label_to_json
@@ -58,8 +59,13 @@ def _index(labels: list[Label], description: Any) -> pd.Index:
 
 
 def _restore_dtype(description: Any) -> Any:
-    if not isinstance(description, dict):
-        return description
+    if isinstance(description, str):
+        dtype = pd.api.types.pandas_dtype(description)
+        if isinstance(dtype, np.dtype) and dtype.kind in "SUV":
+            raise ValueError(f"no labels are of dtype {description!r}: it may take any memory")
+        return dtype
+    if description is None:
+        return None
     return pd.CategoricalDtype(_restore_values(description), ordered=description["ordered"])
 
 

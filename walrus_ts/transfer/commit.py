@@ -170,7 +170,7 @@ def _plan(wire: Wire, jobs: Sequence[Job]) -> tuple[list[Guard], list[Command]]:
         records = job.records
         if records.key not in seen:
             info, record = wire.ask(command(b"XINFO", b"STREAM", records.key), command(b"GET", records.schema))
-            state, record = StreamState.of(info), check(record)
+            state, record = StreamState.of(info, records.key), check(record, records.schema)
             seen[records.key] = state, record
             last_id = state.last_id.encode() if state else b""
             guards.append(Guard(records.key, records.schema, last_id, record or b""))

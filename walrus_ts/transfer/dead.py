@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.schema import Records
 from walrus_ts.errors import DataError, UsageError
+from walrus_ts.ids import StreamId
 from walrus_ts.transfer.member import missing_group
 from walrus_ts.transfer.script import Script
 from walrus_ts.transfer.wire import check, persist
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from walrus_ts.cluster import Pool
 
 _PAGE = 1_000
+_MOST_DIGITS = 18  # of a number of 64 bits
 _LONG_IDLE_MS = 86_400_000  # any consumer may claim a row that is replayed, whatever its `claim_after`
 
 # Makes rows pending again, as not yet delivered, each in one step with the removal of its letter; where the stream no
@@ -86,7 +88,8 @@ def letters(pool: Pool, records: Records) -> Iterator[Letter]:
     start = b"-"
     while True:
         request = command(b"XRANGE", records.dead, start, b"+", b"COUNT", b"%d" % _PAGE)
-        page = check(persist(pool, lambda wire, request=request: wire.ask(request))[0])  # type: ignore[misc]
+        (reply,) = persist(pool, lambda wire, request=request: wire.ask(request))  # type: ignore[misc]
+        page = check(reply, records.dead)
         yield from (_letter(letter_id, flat, records) for letter_id, flat in page)
         if len(page) < _PAGE:
             return
@@ -100,8 +103,8 @@ def _letter(letter_id: bytes, flat: list[bytes], records: Records) -> Letter:
     try:
         return Letter(
             letter_id,
-            facts[b"id"],
-            int(facts[b"deliveries"]),
+            StreamId.parse(facts[b"id"]).encode(),
+            _count(facts[b"deliveries"]),
             facts[b"group"],
             facts[b"consumer"],
             facts[b"reason"],
@@ -109,11 +112,17 @@ def _letter(letter_id: bytes, flat: list[bytes], records: Records) -> Letter:
         )
     except (KeyError, ValueError) as error:
         raise DataError(
-            f"the entry {letter_id.decode()} of {records.dead!r} is no dead letter: {error!r}. Another program has "
-            "written it; delete it (XDEL).",
+            f"the entry {letter_id.decode()} of {records.dead!r} is no dead letter: {error!r:.200}. Another program "
+            "has written it; delete it (XDEL).",
             key=records.dead,
             id=letter_id.decode(),
         ) from error
+
+
+def _count(digits: bytes) -> int:
+    if not digits.isdigit() or len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of deliveries that is none: {digits[:40]!r}")
+    return int(digits)
 
 
 def replay(pool: Pool, records: Records, chosen: Sequence[Letter], *, as_new: bool) -> int:

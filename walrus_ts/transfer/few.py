@@ -33,7 +33,7 @@ _LOAD = re.compile(r"few:(\d+-\d+)")
 # added, 0 where nothing is: the record is another, the stream is another (`StreamState.began`), or the ids are not
 # greater than its last one.
 _SCRIPT = Script(b"""
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if redis.pcall('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 local reply = redis.pcall('XINFO', 'STREAM', KEYS[1])
 if reply.err then return 0 end
 local info = {}

@@ -111,6 +111,8 @@ class Progress:
         try:
             read = json.loads(record)
             origin = read.get("origin") and Origin.from_json(read["origin"])
+            if not isinstance(read["fields"], list):
+                raise ValueError("the fields are no list")
             progress = cls(**{**read, "fields": tuple(read["fields"]), "origin": origin})
             progress._check()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -122,11 +124,13 @@ class Progress:
 
     def _check(self) -> None:
         for count in (self.rows, self.stored, self.late, self.added):
-            if type(count) is not int or count < 0:
+            if type(count) is not int or not 0 <= count < 2**63:
                 raise ValueError(f"a number of rows that is none: {count!r}")
         for time_ in (self.first, self.last, self.begun, self.finished):
             if time_ is not None:
                 datetime.fromisoformat(time_)
+        for text_ in (*self.fields, *([] if self.first_id is None else [self.first_id])):
+            text_.encode()  # an AttributeError where it is no text; JSON has what is no Unicode, too
 
     @property
     def position(self) -> int:
@@ -347,7 +351,9 @@ class _Load:
 
     def _view(self, replies: list[Any]) -> _View:
         check(replies[0])
-        return _View(StreamState.of(replies[1]), check(replies[2]), check(replies[3]))
+        records = self._job.records
+        record, progress = check(replies[2], records.schema), check(replies[3], self._token or records.loads)
+        return _View(StreamState.of(replies[1], records.key), record, progress)
 
     # Planning --------------------------------------------------------------------------------------------------------
 

@@ -48,11 +48,11 @@ class StreamState:
     length: int | None = None
 
     @classmethod
-    def of(cls, reply: Any) -> StreamState | None:
+    def of(cls, reply: Any, key: bytes) -> StreamState | None:
         """Read the reply to XINFO STREAM; None for a key that is not there."""
         if getattr(reply, "message", "") == "ERR no such key":
             return None
-        items = check(reply)
+        items = check(reply, key)
         info = dict(zip(items[::2], items[1::2], strict=True))
         if b"entries-added" not in info:
             raise UsageError("DataFrames need Redis 7.0 or newer, or Valkey: the server does not tell `entries-added`")
@@ -71,8 +71,8 @@ class StreamState:
 def look(wire: Wire, records: Records) -> tuple[StreamState | None, Schema | None]:
     """Ask for a stream's state and its schema record; a record of a stream that was deleted since is None."""
     info, record = wire.ask(command(b"XINFO", b"STREAM", records.key), command(b"GET", records.schema))
-    state = StreamState.of(info)
-    return state, current_schema(state, check(record), records)
+    state = StreamState.of(info, records.key)
+    return state, current_schema(state, check(record, records.schema), records)
 
 
 def read_end(pool: Pool, records: Records, count: int, *, reverse: bool) -> tuple[list[Any], Schema | None]:
@@ -90,7 +90,7 @@ def read_end(pool: Pool, records: Records, count: int, *, reverse: bool) -> tupl
         entries, info, record = wire.ask(
             page, command(b"XINFO", b"STREAM", records.key), command(b"GET", records.schema)
         )
-    schema = current_schema(StreamState.of(info), check(record), records)
+    schema = current_schema(StreamState.of(info, records.key), check(record, records.schema), records)
     return check(entries)[:: -1 if reverse else 1], schema
 
 
@@ -107,7 +107,7 @@ def current_schema(state: StreamState | None, record: bytes | None, records: Rec
 @lru_cache(maxsize=256)
 def _read_record(record: bytes, name: bytes) -> Schema:
     """Read a record, which is mostly the one that was read before."""
-    return Schema.from_json(record, name.decode(errors="backslashreplace"))
+    return Schema.from_json(record, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def pages(pool: Pool, range_: Range, *, reverse: bool = False) -> Iterator[Entri
 
 def _check_end(wire: Wire, range_: Range) -> None:
     """Refuse to go on where the stream does not reach to the range's end any more, which it did at its beginning."""
-    state = StreamState.of(wire.ask(command(b"XINFO", b"STREAM", range_.key))[0])
+    state = StreamState.of(wire.ask(command(b"XINFO", b"STREAM", range_.key))[0], range_.key)
     end = range_.stop.lstrip(b"(")
     if state is None or (end != b"-" and state.last_id < StreamId.parse(end)):
         found = "is gone" if state is None else f"ends with the id {state.last_id}"

@@ -38,4 +38,4 @@ class Script:
         (reply,) = wire.ask(command(b"EVALSHA", self._hash, *rest))
         if isinstance(reply, resp.ErrorReply) and reply.message.startswith("NOSCRIPT"):
             (reply,) = wire.ask(command(b"EVAL", self._source, *rest))
-        return check(reply)
+        return check(reply, *keys)

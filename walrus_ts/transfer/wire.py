@@ -291,8 +291,11 @@ def refuse_error(reply: memoryview) -> None:
         check(resp.parse(reply[:-SLACK])[0])
 
 
-def check(reply: Any) -> Any:
-    """Return a reply, or raise it where it is an error."""
+def check(reply: Any, *keys: bytes) -> Any:
+    """Return a reply, or raise it where it is an error; of a key that is of another type, it names `keys`."""
     if isinstance(reply, resp.ErrorReply):
+        if keys and reply.message.startswith("WRONGTYPE"):
+            named = ", ".join(repr(key.decode(errors="backslashreplace")) for key in keys)
+            reply = resp.ErrorReply(f"{reply.message}: {named}")
         raise to_exception(reply)
     return reply
