@@ -103,7 +103,7 @@ def read(database: Database, keys: dict[str, str]) -> None:
 
 def consume(database: Database, keys: dict[str, str]) -> None:
     """Do all that a consumer does."""
-    series = stream_of(database, keys)
+    series = stream_of(database, keys).consumer("w1")
     stream = series[keys["ticks"]]
     minutes = database.time_series("research", [keys["minutes"]])[keys["minutes"]]
     series.create()
@@ -121,7 +121,7 @@ def consume(database: Database, keys: dict[str, str]) -> None:
     assert len(stream.pending_frame()) == 1
     assert "pending" in stream.consumers_frame()
     assert series.status()["pending"].tolist() == [1]
-    for batch in series.consumer("w1").batches(wait=0, claim_after=0.001):
+    for batch in stream_of(database, keys).batches(wait=0, claim_after=0.001):
         with suppress(ValueError), batch:  # left pending, and at last no more delivered
             raise ValueError("wrong")
 
