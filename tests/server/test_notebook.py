@@ -202,7 +202,7 @@ def test_server_that_is_not_there() -> None:
 
 
 def test_what_cannot_be_read(db: Database, key: Callable[..., str]) -> None:
-    """A broken record, an id behind the year 9999 and a zone that there is not are shown as far as they go."""
+    """A broken record, an id behind the year 9999 and a zone that there is not are shown for what they are."""
     broken, far, nowhere = key("broken"), key("far"), key("nowhere")
     db.xadd(broken, {"a": 1}, id="5-1")
     db.set(f"walrus_ts:schema:{{{broken}}}:{broken}", "<b>")
@@ -213,8 +213,8 @@ def test_what_cannot_be_read(db: Database, key: Callable[..., str]) -> None:
     stream.append(frame(1, tz="UTC"))
     record = f"walrus_ts:schema:{{{nowhere}}}:{nowhere}"
     db.set(record, db.get(record).replace(b'"UTC"', b'"No/Where"'))
-    assert "1 rows" in shown(stream).text
-    assert shown(stream.scan())
+    assert "No/Where" in shown(stream).text
+    assert "No/Where" in shown(stream.scan()).text
 
 
 def test_bytes_that_are_no_text(db: Database) -> None:
