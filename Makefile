@@ -10,6 +10,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 TORTURE_ARGS ?=
+FUZZ_ARGS ?=
 
 # An active environment's settings would lead .venv's Python to foreign packages.
 unexport PYTHONHOME
@@ -20,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips in one environment, under `make -j`, would spoil it.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs bench torture notebooks clean
+.PHONY: help demo test check docs bench torture fuzz notebooks clean
 
 help:
 	@echo "make demo        load a year of weather, query it, draw it, and consume a day of flights"
@@ -30,6 +31,7 @@ help:
 	@echo "make docs        the documentation, in docs/_build/html"
 	@echo "make bench       measure loading and reading; BENCH_ARGS=... goes to the benchmarks"
 	@echo "make torture     consume while workers, connections and servers are killed; TORTURE_ARGS=..."
+	@echo "make fuzz        read replies of any bytes, as hiredis does; FUZZ_ARGS=... goes to the fuzzer"
 	@echo "make notebooks   run notebooks/*.ipynb anew, in place"
 	@echo "make clean       remove .venv, caches, and whatever the targets above have made"
 
@@ -57,6 +59,9 @@ bench: $(VENV)/.installed-dev
 
 torture: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.torture $(TORTURE_ARGS)
+
+fuzz: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 # One after the other, each from its first cell, in a kernel of .venv's own Python: `python3` is the kernel
 # that comes with ipykernel, and in JUPYTER_DATA_DIR none of the user's own can stand in its place. What differs from run

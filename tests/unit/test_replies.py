@@ -1,19 +1,18 @@
 """Replies of the server as columns: the same that hiredis reads, whatever bytes the values have."""
 
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import hiredis
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.replies import Entry, bulk, encoded, oracle, plain, rows, streams_as_table, view
 from walrus_ts.columnar import resp
-from walrus_ts.columnar.replies import SLACK, Entries, EntriesReply, from_objects, parse_streams
+from walrus_ts.columnar.replies import Entries, EntriesReply, from_objects, parse_streams
 
-Entry = tuple[bytes, list[bytes] | None]
-Row = tuple[bytes, dict[bytes, bytes] | None]
+Parse = Callable[[memoryview, Sequence[bytes]], dict[bytes, EntriesReply]]
 
 TRICKY = [b"", b"*2", b"$5", b"*-1", b"$-1", b"a\r\nb", b"\r\n", b"\n", b"\r", b"*2\r\n$3\r\n1-1\r\n*2", b"\x00\xff"]
 SIZES = st.sampled_from([3, 4, 5, 12, 13, 999, 1_000, 1_001, 9_999, 70_000])
@@ -51,69 +50,6 @@ def irregular(draw: st.DrawFn) -> list[Entry]:
 
 
 entries = regular() | irregular()
-
-
-def bulk(value: bytes) -> bytes:
-    """Write a bulk string."""
-    return b"$%d\r\n%b\r\n" % (len(value), value)
-
-
-def encoded(found: Sequence[Entry]) -> bytes:
-    """Write the reply to an XRANGE, as a server does."""
-    parts = [b"*%d\r\n" % len(found)]
-    for id_, fields in found:
-        parts += [b"*2\r\n", bulk(id_)]
-        parts.append(b"*-1\r\n" if fields is None else b"*%d\r\n" % len(fields) + b"".join(map(bulk, fields)))
-    return b"".join(parts)
-
-
-def view(data: bytes) -> memoryview:
-    """Give a reply the bytes behind it that the parser may read."""
-    return memoryview(data + b"\xaa" * SLACK)
-
-
-def rows(columns: Entries) -> list[Row]:
-    """Turn columns into rows again."""
-    lists = {name: column.to_pylist() for name, column in columns.columns.items()}
-    found: list[Row] = []
-    for position, id_ in enumerate(columns.id_texts()):
-        row = {name: column[position] for name, column in lists.items() if column[position] is not None}
-        assert not (columns.gone[position] and row), "an entry that is gone has values"
-        found.append((id_, None if columns.gone[position] else row))
-    return found
-
-
-def oracle(data: bytes) -> list[Row]:
-    """Read a reply by hiredis; ValueError where it is none, or not one of entries."""
-    reader = hiredis.Reader(protocolError=ValueError, replyError=ValueError)
-    reader.feed(data)
-    reply = reader.gets()
-    if reply is False or reader.has_data() or not isinstance(reply, list):
-        raise ValueError("no whole reply")
-    found: list[Row] = []
-    for entry in reply:
-        if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], bytes):
-            raise ValueError("no entry")
-        milliseconds, dash, sequence = entry[0].partition(b"-")
-        if not milliseconds.isdigit() or bool(dash) != sequence.isdigit():
-            raise ValueError("no id")
-        if max(int(milliseconds), int(sequence or 0)) >= 2**64:
-            raise ValueError("an id that no server makes")
-        id_ = b"%d-%d" % (int(milliseconds), int(sequence or 0))
-        if entry[1] is None:
-            found.append((id_, None))
-            continue
-        if not isinstance(entry[1], list) or len(entry[1]) % 2 or not all(isinstance(v, bytes) for v in entry[1]):
-            raise ValueError("no fields")
-        found.append((id_, dict(zip(entry[1][::2], entry[1][1::2], strict=True))))
-    return found
-
-
-def plain(reply: Any) -> Any:
-    """Give an error reply a form that both parsers share."""
-    if isinstance(reply, list):
-        return [plain(item) for item in reply]
-    return ("error", reply.message) if isinstance(reply, resp.ErrorReply) else reply
 
 
 class TestEntries:
@@ -209,6 +145,8 @@ class TestBrokenReplies:
             b":1\r\n",
             b"+OK\r\n",
             b"*0\r\n*0\r\n",
+            b"*00\r\n",
+            b"%1\r\n*0\r\n:1\r\n",
             b"*1\r\n*-1\r\n",
             b"*1\r\n:1\r\n",
             b"*1\r\n*0\r\n",
@@ -258,38 +196,41 @@ def stream_of(data: bytes) -> Entries:
     return parse_streams(view(b"*1\r\n*2\r\n$1\r\nk\r\n" + data), [b"k"])[b"k"].entries()
 
 
+@pytest.mark.parametrize("parse", [parse_streams, streams_as_table])
 class TestStreams:
     @PROFILE
     @given(st.dictionaries(names, entries.filter(bool), max_size=4), st.data())
-    def test_each_stream_has_its_entries(self, streams: dict[bytes, list[Entry]], data: st.DataObject) -> None:
+    def test_each_stream_has_its_entries(
+        self, parse: Parse, streams: dict[bytes, list[Entry]], data: st.DataObject
+    ) -> None:
         """Each stream of an XREADGROUP has its entries; those without any are left out."""
         keys = list(streams)
         asked = list(dict.fromkeys([*keys, *data.draw(st.lists(names, max_size=2))]))
         if not keys:
-            assert parse_streams(view(b"*-1\r\n"), asked) == {}
+            assert parse(view(b"*-1\r\n"), asked) == {}
             return
         reply = b"*%d\r\n" % len(keys)
         reply += b"".join(b"*2\r\n" + bulk(key) + encoded(found) for key, found in streams.items())
-        parsed = parse_streams(view(reply), asked)
+        parsed = parse(view(reply), asked)
         assert {key: rows(part.entries()) for key, part in parsed.items()} == {
             key: oracle(encoded(found)) for key, found in streams.items()
         }
 
-    def test_a_value_that_looks_like_a_stream(self) -> None:
+    def test_a_value_that_looks_like_a_stream(self, parse: Parse) -> None:
         """A value that reads like another stream's reply stays a value."""
         value = (b"*2\r\n" + bulk(b"a") + encoded([(b"1-1", [b"f", b"v"])]))[:-2]
         reply = b"*1\r\n*2\r\n" + bulk(b"b") + encoded([(b"5-0", [b"g", value])])
-        parsed = parse_streams(view(reply), [b"a", b"b"])
+        parsed = parse(view(reply), [b"a", b"b"])
         assert {key: rows(part.entries()) for key, part in parsed.items()} == {b"b": [(b"5-0", {b"g": value})]}
 
-    def test_a_value_that_swallows_the_next_stream(self) -> None:
+    def test_a_value_that_swallows_the_next_stream(self, parse: Parse) -> None:
         """A value that reads like the head of the stream behind it stays a value, however well it is made."""
         behind = b"*2\r\n" + bulk(b"b") + encoded([(b"7-0", [b"g", b"w"])])
         lines = behind.count(b"\r\n") + 1
         forged = b"*2\r\n" + bulk(b"b") + b"*1\r\n*2\r\n$3\r\n1-1\r\n*%d\r\n" % (lines // 2)
         value = b"abc\r\n" + forged + b"$0\r\n" * (lines % 2)
         reply = b"*2\r\n*2\r\n" + bulk(b"a") + encoded([(b"5-0", [b"g", value])]) + behind
-        parsed = parse_streams(view(reply), [b"a", b"b"])
+        parsed = parse(view(reply), [b"a", b"b"])
         assert {key: rows(part.entries()) for key, part in parsed.items()} == {
             b"a": [(b"5-0", {b"g": value})],
             b"b": [(b"7-0", {b"g": b"w"})],
@@ -297,13 +238,19 @@ class TestStreams:
 
     @PROFILE
     @given(st.dictionaries(st.sampled_from([b"a", b"b"]), regular().filter(bool), min_size=1), st.data())
-    def test_truncated(self, streams: dict[bytes, list[Entry]], data: st.DataObject) -> None:
+    def test_truncated(self, parse: Parse, streams: dict[bytes, list[Entry]], data: st.DataObject) -> None:
         """A reply that ends too early is an error."""
         reply = b"*%d\r\n" % len(streams)
         reply += b"".join(b"*2\r\n" + bulk(key) + encoded(found) for key, found in streams.items())
         length = data.draw(st.integers(3, len(reply) - 1))
         with pytest.raises(ValueError):
-            [part.entries() for part in parse_streams(view(reply[:length]), [b"a", b"b"]).values()]
+            [part.entries() for part in parse(view(reply[:length]), [b"a", b"b"]).values()]
+
+    @pytest.mark.parametrize("key", [b"*0\r\n", b":1\r\n", b"$-1\r\n"])
+    def test_a_key_that_is_none(self, parse: Parse, key: bytes) -> None:
+        """A stream's key is text."""
+        with pytest.raises(ValueError):
+            parse(view(b"*1\r\n*2\r\n" + key + encoded([(b"1-1", [b"a", b"b"])])), [b"a"])
 
 
 class TestObjects:
@@ -356,7 +303,21 @@ class TestParsers:
     @pytest.mark.parametrize("parser", [resp._parse_all, resp._parse_hiredis])
     @pytest.mark.parametrize(
         "data",
-        [b"x", b"?1\r\n", b"$x\r\n", b"*1_0\r\n", b"$+1\r\na\r\n", b"*1\r\n" * 5_000, b"$3\r\nab", b"*2\r\n:1\r\n"],
+        [
+            b"x",
+            b"*-0\r\n",
+            b"*01\r\n",
+            b":9223372036854775808\r\n",
+            b"+a\rb\r\n",
+            b"%1\r\n*0\r\n:1\r\n",
+            b"?1\r\n",
+            b"$x\r\n",
+            b"*1_0\r\n",
+            b"$+1\r\na\r\n",
+            b"*1\r\n" * 5_000,
+            b"$3\r\nab",
+            b"*2\r\n:1\r\n",
+        ],
     )
     def test_no_resp(self, parser: Any, data: bytes) -> None:
         """What is no RESP2 is an error."""

@@ -202,9 +202,13 @@ def parse_streams(data: memoryview, keys: Sequence[bytes]) -> dict[bytes, Entrie
 
 def _streams_of_objects(data: memoryview) -> dict[bytes, EntriesReply]:
     (reply,) = resp.parse(data[:-SLACK])
-    if not isinstance(reply, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in reply):
+    if not isinstance(reply, list) or not all(map(_is_stream, reply)):
         raise ValueError("the reply is none of streams and their entries")
     return {key: EntriesReply.of(_checked(entries)) for key, entries in reply}
+
+
+def _is_stream(pair: Any) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], bytes)
 
 
 def _split_streams(data: memoryview, keys: Sequence[bytes]) -> dict[bytes, memoryview]:
@@ -310,7 +314,7 @@ class _Lines:
 
     def _first_count(self) -> int:
         line = bytes(self.data[: int(self.ends[0])])
-        if line[:1] != b"*" or not line[1:].isdigit() or (line == b"*0" and len(self.ends) > 1):
+        if line[:1] != b"*" or not line[1:].isdigit() or (line[1:2] == b"0" and (len(line) > 2 or len(self.ends) > 1)):
             raise _IrregularReplyError
         return int(line[1:])
 

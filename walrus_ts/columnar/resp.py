@@ -17,7 +17,7 @@ except ImportError:  # a platform without its wheels
 
 
 _END = b"+no reply of a server's\r\n"
-_NUMBER = re.compile(rb"-?\d{1,19}")
+_NUMBER = re.compile(rb"0|-?[1-9]\d{0,18}")
 _LARGE = re.compile(rb"\*\d{6}")  # an array of so many items that they may not be there; or a value that reads so
 
 
@@ -56,8 +56,11 @@ def _parse_hiredis(data: bytes | bytearray | memoryview) -> list[Any]:
     reader.feed(bytes(data))
     reader.feed(_END)  # `has_data` knows nothing of a reply that was read in part
     replies = []
-    while (reply := reader.gets()) is not False:
-        replies.append(reply)
+    try:
+        while (reply := reader.gets()) is not False:
+            replies.append(reply)
+    except TypeError as error:  # a map of RESP3 whose keys are arrays
+        raise ValueError(f"the reply is no RESP2: {error}") from error
     if not replies or replies.pop() != _END[1:-2]:
         raise ValueError("the buffer ends within a reply")
     return replies
@@ -79,6 +82,8 @@ def _parse_one(data: bytes, at: int) -> tuple[Any, int]:
     if end < 0:
         raise ValueError("the buffer ends within a reply")
     kind, line, at = data[at : at + 1], data[at + 1 : end], end + 2
+    if kind in (b"+", b"-") and (b"\r" in line or b"\n" in line):
+        raise ValueError(f"a line with another line's end in it: {line[:20]!r}")
     if kind == b"+":
         return line, at
     if kind == b"-":
@@ -86,6 +91,8 @@ def _parse_one(data: bytes, at: int) -> tuple[Any, int]:
     if kind not in (b":", b"$", b"*") or not _NUMBER.fullmatch(line):
         raise ValueError(f"no RESP2 reply begins with {kind + line[:20]!r}")
     number = int(line)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"a number of more than 64 bits: {number}")
     if kind == b":":
         return number, at
     if number < 0:
