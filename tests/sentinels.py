@@ -87,7 +87,7 @@ class Sentinels:
 
     def named(self) -> int:
         """Return the port of the master that the sentinels agree on; 0 where they do not."""
-        found = {self.client(port).sentinel_master(SERVICE)["port"] for port in self.ports[2:]}
+        found = {self.client(port).sentinel_masters()[SERVICE]["port"] for port in self.ports[2:]}
         return found.pop() if len(found) == 1 else 0
 
     def fail_over(self) -> None:
@@ -142,7 +142,7 @@ class Sentinels:
         for port in self.ports[2:]:
             sentinel = self.client(port)
             replicas = sentinel.sentinel_slaves(SERVICE)
-            if sentinel.sentinel_master(SERVICE)["num-other-sentinels"] < 2 or len(replicas) != 1:
+            if sentinel.sentinel_masters()[SERVICE]["num-other-sentinels"] < 2 or len(replicas) != 1:
                 return False
             if replicas[0]["flags"] != "slave":  # it may be down, too
                 return False
