@@ -21,7 +21,7 @@ from walrus_ts.columnar.replies import Entries, from_objects
 from walrus_ts.columnar.schema import Column, Records, Schema, broken_record
 from walrus_ts.connection import check_count
 from walrus_ts.errors import DataError, SchemaError, UsageError, WalrusTSError
-from walrus_ts.ids import Ids, TimeAxis, from_ids, zone_name
+from walrus_ts.ids import Ids, TimeAxis, from_ids, parse_zone, zone_name
 from walrus_ts.pandas_io.read_few import reading
 from walrus_ts.progress import Bar
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
@@ -76,7 +76,8 @@ class Source:
         return state, schema
 
     def check_zone(self, schema: Schema) -> None:
-        """Refuse a series with a zone over a stream whose times are naive."""
+        """Refuse a series with a zone over a stream whose times are naive, and a zone that is not known here."""
+        self._zone_of(schema)
         if self.zone is not None and schema.zone is None:
             raise SchemaError(
                 f"{self.where} has a naive index, and the time series has the zone {self.zone}. Read it with a series "
@@ -85,11 +86,23 @@ class Source:
                 tz=self.zone,
             )
 
+    def _zone_of(self, schema: Schema) -> tzinfo | None:
+        """Return the zone of the index on record."""
+        try:
+            return parse_zone(schema.zone)
+        except UsageError as error:
+            record = self.records.schema
+            raise DataError(
+                f"{record.decode(errors='backslashreplace')} has the zone {schema.zone!r:.80}, not known here. "
+                "`pip install tzdata` brings those that the system lacks; `stream.declare(..., tz=...)` names another.",
+                key=record,
+                tz=schema.zone,
+            ) from error
+
     def axis(self, schema: Schema | None) -> TimeAxis:
         """Return how bounds become ids: strings and naive times are in the zone of the index that comes back."""
-        schema_zone = schema.zone if schema else None
-        zone = self.zone or (None if schema_zone is None else pd.DatetimeTZDtype("ns", schema_zone).tz)
-        return TimeAxis(schema.unit if schema else None, zone)
+        zone = self._zone_of(schema) if schema else None
+        return TimeAxis(schema.unit if schema else None, self.zone or zone)
 
 
 @dataclass(slots=True)

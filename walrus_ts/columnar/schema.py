@@ -15,7 +15,7 @@ import pyarrow as pa
 from walrus_ts.columnar import text, types
 from walrus_ts.columnar.labels import Label, identity, label_from_json, label_to_json, same_label
 from walrus_ts.errors import DataError
-from walrus_ts.ids import TICKS, StreamId, Unit, parse_zone
+from walrus_ts.ids import TICKS, StreamId, Unit
 
 VERSION = 1
 _LONGEST_SHOWN = 200  # characters of what a broken record has
@@ -256,7 +256,8 @@ class Schema:
         index, origin = read["index"], read["origin"]
         if index["unit"] not in TICKS:
             raise ValueError(f"unknown unit {index['unit']!r}")
-        parse_zone(index["zone"])
+        if not isinstance(index["zone"], str | None):
+            raise ValueError(f"a zone that is none: {index['zone']!r}")
         columns = tuple(
             Column(
                 label_from_json(column["label"]),

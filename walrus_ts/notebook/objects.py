@@ -219,7 +219,7 @@ class StreamFacts:
         first, last = (entry and StreamId.parse(entry[0]) for entry in (facts[b"first-entry"], facts[b"last-entry"]))
         sampled = memory if isinstance(memory, int) else None
         return cls(
-            facts[b"length"], first, last, [_pairs(g) for g in check(groups)], sampled, schema, _zone(source, schema)
+            facts[b"length"], first, last, [_pairs(g) for g in check(groups)], sampled, schema, source.axis(schema).zone
         )
 
     @property
@@ -330,13 +330,6 @@ def _when(milliseconds: int, zone: tzinfo | None) -> str:
         return stamp.strftime("%Y-%m-%d %H:%M:%S") + (f".{stamp.microsecond // 1_000:03}" if stamp.microsecond else "")
     except (ValueError, OverflowError):  # behind the year 9999
         return str(milliseconds)
-
-
-def _zone(source: Source, schema: Schema | None) -> tzinfo | None:
-    try:
-        return source.axis(schema).zone
-    except (TypeError, ValueError, KeyError):  # a record of another program's may name a zone that there is not
-        return source.zone
 
 
 def _id(text: bytes) -> StreamId:
