@@ -89,7 +89,7 @@ def test_the_page(url: str, server: Database, tmp_path: Path, no_key_left: None)
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m walrus_ts.cli "$@"\n')
     shim.chmod(0o755)
-    [file] = re.findall(r"^```csv\n(.*?)^```$", PAGE, re.M | re.S)
+    [file] = re.findall(r"^```text\n(at,.*?)^```$", PAGE, re.M | re.S)
     (tmp_path / "june.csv").write_text(file)
     environment = settings(url) | {"HOME": str(tmp_path), "PATH": f"{shim.parent}:{os.environ['PATH']}"}
     try:
