@@ -11,15 +11,13 @@ from typing import Any, NoReturn, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 from pandas.api.types import is_bool_dtype
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 
-from walrus_ts.columnar.commands import id_texts
+from walrus_ts.columnar.commands import id_list
 from walrus_ts.errors import BatchLostError, GroupMissingError, UsageError
-from walrus_ts.ids import Ids
+from walrus_ts.stacking import Stacked
 from walrus_ts.transfer.commit import commit
 from walrus_ts.transfer.load import Job
 from walrus_ts.transfer.member import Member
@@ -90,8 +88,7 @@ class Batch:
 
     def __init__(
         self,
-        frame: pd.DataFrame,
-        ids: Ids,
+        rows: Stacked,
         source: npt.NDArray[np.intp],
         deliveries: npt.NDArray[np.int64],
         lost: int,
@@ -99,25 +96,29 @@ class Batch:
         most: int,
         idle_ms: int,
     ) -> None:
-        self.frame = frame
         self.deliveries = deliveries
         self.lost = lost
-        self._ids = id_texts(ids[:, 0], ids[:, 1])
+        self._rows = rows
         self._source = source  # which of the member's streams a row is from
-        self._open = np.ones(len(ids), bool)  # neither acknowledged nor rejected, nor known to be another's
+        self._open = np.ones(len(rows.ids), bool)  # neither acknowledged nor rejected, nor known to be another's
         self._failed = False
         self._member = member
         self._most = most
         self._idle_ms = idle_ms
         self._transaction: Transaction | None = None
 
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows, in the order of time."""
+        return self._rows.frame
+
     @cached_property
     def ids(self) -> list[str]:
         """The rows' stream ids."""
-        return list(self._ids.cast(pa.string()).to_pylist())
+        return [id_.decode() for id_ in id_list(self._rows.ids)]
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._open)
 
     def __repr__(self) -> str:
         return f"<Batch of {len(self)} rows, {int(self._open.sum())} of them open>"
@@ -148,7 +149,7 @@ class Batch:
             `rows` is no mask of the batch's length.
         """
         chosen = self._chosen(rows)
-        acknowledged = sum(self._member.ack(key, self._ids_at(mask)) for key, mask in self._by_key(chosen))
+        acknowledged = sum(self._member.ack(key, self._rows.ids[mask]) for key, mask in self._by_key(chosen))
         self._open &= ~chosen
         return acknowledged
 
@@ -190,8 +191,9 @@ class Batch:
         """
         gone: list[bytes] = []
         for key, mask in self._by_key(self._open):
-            found = self._member.extend(key, self._ids_at(mask))
-            self._open &= ~(mask & np.asarray(pc.is_in(self._ids, value_set=pa.array(found, pa.binary()))))
+            found = self._member.extend(key, self._rows.ids[mask])
+            names = set(found)
+            self._open[mask] = [id_ not in names for id_ in id_list(self._rows.ids[mask])]
             gone += found
         if gone:
             raise BatchLostError(
@@ -237,7 +239,7 @@ class Batch:
         pipe = self._transaction = Transaction(self._member.pool)
         try:
             yield pipe
-            rows = [(key, self._ids_at(mask).to_pylist()) for key, mask in self._by_key(self._open)]
+            rows = [(key, id_list(self._rows.ids[mask])) for key, mask in self._by_key(self._open)]
             pipe.replies = commit(self._member, rows, pipe.commands(), pipe.derived)
         except BaseException as error:
             self._leave(error)
@@ -325,9 +327,6 @@ class Batch:
             if mask.any():
                 yield key, mask
 
-    def _ids_at(self, mask: npt.NDArray[np.bool_]) -> pa.Array:
-        return self._ids.filter(pa.array(mask))
-
     def _rows_at(self, mask: npt.NDArray[np.bool_]) -> list[tuple[bytes, int]]:
         """Return ids and deliveries."""
-        return list(zip(self._ids_at(mask).to_pylist(), self.deliveries[mask].tolist(), strict=True))
+        return list(zip(id_list(self._rows.ids[mask]), self.deliveries[mask].tolist(), strict=True))

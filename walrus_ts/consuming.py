@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from os import getpid
 from typing import Any, Protocol, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +24,9 @@ from walrus_ts.columnar.replies import Entries, EntriesReply
 from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count, read_each
 from walrus_ts.errors import DataError, GroupMissingError, UsageError
-from walrus_ts.frames import FEW, Decoder, Source, few_to_pandas, to_pandas
-from walrus_ts.ids import parse_ids
+from walrus_ts.frames import FEW, Decoder, Source, read_few, to_pandas
 from walrus_ts.progress import Bar
-from walrus_ts.stacking import Part, stack
+from walrus_ts.stacking import Part, made, stack
 from walrus_ts.transfer.batches import Delivery, Feed, take_in_turn
 from walrus_ts.transfer.member import Member
 from walrus_ts.transfer.wire import PATIENCE_SECONDS, Wire, check, is_open
@@ -94,24 +94,22 @@ class Batches(Iterator[Batch]):
     def _batch(self, deliveries: list[Delivery], lost: int) -> Batch:
         parts, counts = [], []
         for delivery in deliveries:
-            table = self._tables.read(delivery.key, delivery.reply)
+            table = self._tables.read(delivery.key, delivery.replies)
             for row, reason in table.spoiled.items():
-                letter = delivery.reply.ids()[row], int(delivery.deliveries[row])
-                self._feed.member.bury(delivery.key, [letter], reason)
+                self._feed.member.bury(delivery.key, [delivery.rows()[row]], reason)
             parts.append(table.part)
             counts.append(delivery.deliveries[table.kept])
         stacked = stack(parts, self._stream_name, self._tables.labels)
         source = np.array([self._feed.member.keys.index(part.key) for part in parts])[stacked.part]
         deliveries_ = np.concatenate(counts)[stacked.order]
         feed = self._feed
-        return Batch(stacked.frame, stacked.ids, source, deliveries_, lost, feed.member, feed.most, feed.claim_ms)
+        return Batch(stacked, source, deliveries_, lost, feed.member, feed.most, feed.claim_ms)
 
     def _hand_back(self, deliveries: list[Delivery]) -> None:
         """Hand back rows that no batch can be made of, by no fault of their own: two of the data's labels, Ctrl-C."""
         with suppress(RedisError, GroupMissingError):
             for delivery in deliveries:
-                rows = list(zip(delivery.reply.ids(), delivery.deliveries.tolist(), strict=True))
-                self._feed.member.hand_back(delivery.key, rows, self._feed.claim_ms)
+                self._feed.member.hand_back(delivery.key, delivery.rows(), self._feed.claim_ms)
 
     def close(self) -> None:
         """End the iteration; rows in hand are handed back, and a consumer without a name leaves the group."""
@@ -121,6 +119,9 @@ class Batches(Iterator[Batch]):
         self._bar.close()
         if self._in_hand is not None:
             self._in_hand.hand_back()
+        with suppress(RedisError, GroupMissingError):
+            for feed in self._feeds:
+                feed.settle()
         if self._unnamed:
             with suppress(RedisError, GroupMissingError):
                 for feed in self._feeds:
@@ -170,6 +171,7 @@ class Tables:
         self._sources = sources
         self._decoders: dict[bytes, Decoder] = {}
         self._foreign: dict[bytes, set[bytes]] = {key: set() for key in sources}  # fields that no record knows
+        self._prepared = WeakKeyDictionary[EntriesReply, tuple[Decoder, Entries]]()
 
     @property
     def labels(self) -> list[str]:
@@ -180,14 +182,20 @@ class Tables:
         """Forget the records: a stream that is made again may have others."""
         self._decoders.clear()
 
-    def read(self, key: bytes, reply: EntriesReply) -> Read:
+    def prepare(self, key: bytes, reply: EntriesReply) -> None:
+        """Make a reply's columns, where the stream's record is known; `read` takes them then."""
+        decoder = self._decoders.get(key)
+        if decoder is not None and reply.objects is None:
+            self._prepared[reply] = decoder, reply.entries(decoder.fields)
+
+    def read(self, key: bytes, replies: Sequence[EntriesReply]) -> Read:
         """Decode entries."""
         spoiled: dict[int, str] = {}
-        kept = np.arange(len(reply))
-        few = self._few(key, reply)
+        kept = np.arange(sum(map(len, replies)))
+        few = self._few(key, replies)
         if few is not None:
             return Read(few, kept, spoiled)
-        entries = reply.entries(self._decoder(key).fields)
+        entries = Entries.join([self._entries(key, reply) for reply in replies])
         part = self._by_known_record(key, entries)
         if part is None:  # the record may have been widened since it was read
             del self._decoders[key]
@@ -202,13 +210,19 @@ class Tables:
                 part, kept = self._part(key, entries.filter(good)), np.flatnonzero(good)
         return Read(part, kept, spoiled)
 
-    def _few(self, key: bytes, reply: EntriesReply) -> Part | None:
+    def _few(self, key: bytes, replies: Sequence[EntriesReply]) -> Part | None:
         """Decode a few plain entries without Arrow; None where they are others."""
-        entries, (label, source) = reply.objects, self._sources[key]
-        if not entries or len(entries) > FEW or any(fields is None for _, fields in entries):
+        entries, (label, source) = replies[0].objects, self._sources[key]
+        if len(replies) > 1 or not entries or len(entries) > FEW or any(fields is None for _, fields in entries):
             return None
-        frame = few_to_pandas(entries, self._decoder(key).known, source)
-        return None if frame is None else Part(label, key, frame, parse_ids(id_.decode() for id_, _ in entries))
+        few = read_few(entries, self._decoder(key).known, source)
+        return None if few is None else Part(label, key, lambda: few.frame(source.zone), few.ids)
+
+    def _entries(self, key: bytes, reply: EntriesReply) -> Entries:
+        decoder, entries = self._prepared.pop(reply, (None, None))
+        if entries is None or decoder is not self._decoder(key):
+            entries = reply.entries(self._decoder(key).fields)
+        return entries
 
     def _by_known_record(self, key: bytes, entries: Entries) -> Part | None:
         """Decode entries by the record as it was; None where it does not know all of them."""
@@ -223,7 +237,7 @@ class Tables:
         label, source = self._sources[key]
         rows = self._decoder(key).rows(entries)
         assert rows.ids is not None  # as the decoder was told
-        return Part(label, key, to_pandas(rows, source), rows.ids)
+        return Part(label, key, made(to_pandas(rows, source)), rows.ids)
 
     def _find_spoiled(self, key: bytes, entries: Entries, first: int, spoiled: dict[int, str]) -> None:
         """Find the entries that cannot be decoded, by halves; `first` is the position of these entries' first."""
@@ -272,18 +286,22 @@ def read_rows(
     members = {member.pool: member for member in _members(streams, to_bytes(streams[0].consumer_name))}
     tables = _tables(streams)
 
-    def read(pool: Pool, block: int | None) -> dict[bytes, EntriesReply]:
+    def read(pool: Pool, block: int | None) -> dict[bytes, list[EntriesReply]]:
+        found: dict[bytes, list[EntriesReply]] = {}
         with Wire(pool) as wire:
-            return members[pool].read_new(wire, count, block)
+            for pieces in members[pool].read_new(wire, count, block):
+                for key, reply in pieces.items():
+                    found.setdefault(key, []).append(reply)
+        return found
 
-    replies = {key: reply for found in read_each(list(members), read, block) for key, reply in found.items()}
+    replies = {key: each for found in read_each(list(members), read, block) for key, each in found.items()}
     parts = []
     for stream in streams:
         key = stream._source.records.key
-        reply = replies.get(key, EntriesReply.of([]))
-        table = tables.read(key, reply)
+        found = replies.get(key, [EntriesReply.of([])])
+        table = tables.read(key, found)
         for row, reason in table.spoiled.items():
-            raise DataError(reason, key=key, id=reply.ids()[row].decode())
+            raise DataError(reason, key=key, id=[id_ for reply in found for id_ in reply.ids()][row].decode())
         parts.append(table.part)
     return stack(parts, stream_name, tables.labels).frame
 
@@ -302,7 +320,7 @@ def make_batches(
     consumer = to_bytes(first.consumer_name) if first._named else unique_consumer(to_bytes(first.group))
     tables, claim_ms = _tables(streams), max(1, round(claim_after * 1_000))
     feeds = [
-        Feed(member, count, claim_ms, max_deliveries, _remaking(streams, member, tables))
+        Feed(member, count, claim_ms, max_deliveries, _remaking(streams, member, tables), tables.prepare)
         for member in _members(streams, consumer)
     ]
     return Batches(feeds, tables, wait=wait, stream_name=stream_name, unnamed=not first._named)

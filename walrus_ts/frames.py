@@ -22,7 +22,7 @@ from walrus_ts.columnar.schema import Column, Records, Schema, broken_record
 from walrus_ts.connection import check_count
 from walrus_ts.errors import DataError, SchemaError, UsageError, WalrusTSError
 from walrus_ts.ids import Ids, TimeAxis, from_ids, parse_zone, zone_name
-from walrus_ts.pandas_io.read_few import reading
+from walrus_ts.pandas_io.read_few import FewRows, reading
 from walrus_ts.progress import Bar
 from walrus_ts.transfer.scan import Range, StreamState, fix_end, look, pages, read_end
 from walrus_ts.transfer.wire import GRACE_SECONDS, persist
@@ -331,11 +331,11 @@ def to_pandas(
     return frame if rows.ids is None or not ids else with_ids(frame, rows.ids)
 
 
-def few_to_pandas(entries: Sequence[Any], schema: Schema, source: Source) -> pd.DataFrame | None:
-    """Make a DataFrame of a few plain entries, without Arrow; None where they are others."""
+def read_few(entries: Sequence[Any], schema: Schema, source: Source) -> FewRows | None:
+    """Read a few plain entries, without Arrow; None where they are others."""
     with _by_record(source.records):
         plan = reading(schema)
-        return None if plan is None else plan.frame(entries, source.zone)
+        return None if plan is None else plan.read(entries)
 
 
 @contextmanager
@@ -546,9 +546,9 @@ class Scan:
             source.check_zone(schema)
         entries = entries[:limit]
         if schema and entries and backend is None and self._columns is None and not ids:
-            frame = few_to_pandas(entries, schema, source)
-            if frame is not None:
-                return frame
+            few = read_few(entries, schema, source)
+            if few is not None:
+                return few.frame(source.zone)
         decoder = Decoder(source, schema, self._columns, self._errors, ids=ids)
         rows = decoder.rows(from_objects(entries, decoder.fields, decoder.wants)) if entries else decoder.empty()
         return to_pandas(rows, source, backend, ids=ids)

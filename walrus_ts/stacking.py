@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,12 @@ from walrus_ts.ids import Ids
 from walrus_ts.pandas_io import full_label
 
 
-@dataclass(frozen=True, slots=True)
+def made(frame: pd.DataFrame) -> Callable[[], pd.DataFrame]:
+    """Return what makes a frame that is there already."""
+    return lambda: frame
+
+
+@dataclass(frozen=True)
 class Part:
     """One stream's rows.
 
@@ -24,24 +30,31 @@ class Part:
     label : str
         The stream, in the frame.
     key : bytes
-    frame : DataFrame, shape (n, k)
+    make : callable
+        Makes the frame.
     ids : uint64 array, shape (n, 2)
         Milliseconds and sequences.
     """
 
     label: str
     key: bytes
-    frame: pd.DataFrame
+    make: Callable[[], pd.DataFrame]
     ids: Ids
 
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows, shape (n, k)."""
+        return self.make()
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Stacked:
     """Rows of all streams, in the order of their ids.
 
     Attributes
     ----------
-    frame : DataFrame, shape (n, k + 1)
+    make : callable
+        Makes the frame.
     ids : uint64 array, shape (n, 2)
     part : int array, shape (n,)
         Which of the parts each row is from.
@@ -49,10 +62,15 @@ class Stacked:
         Where each row stood in the parts, one behind the other.
     """
 
-    frame: pd.DataFrame
+    make: Callable[[], pd.DataFrame]
     ids: Ids
     part: npt.NDArray[np.intp]
     order: npt.NDArray[np.intp]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows, shape (n, k + 1)."""
+        return self.make()
 
 
 def stack(parts: Sequence[Part], stream_name: str | None, streams: Sequence[str] = ()) -> Stacked:
@@ -74,6 +92,9 @@ def stack(parts: Sequence[Part], stream_name: str | None, streams: Sequence[str]
     SchemaError
         Two streams have a column of one name and different dtypes, or one index is naive and another zoned.
     """
+    if len(parts) == 1 and stream_name is None:  # nothing can be wrong with that, and a consumer may be waiting for it
+        rows = len(parts[0].ids)
+        return Stacked(lambda: parts[0].frame, parts[0].ids, np.zeros(rows, np.intp), np.arange(rows))
     ids = np.concatenate([part.ids for part in parts])
     source = np.repeat(np.arange(len(parts)), [len(part.ids) for part in parts])
     if len(parts) == 1:
@@ -88,7 +109,7 @@ def stack(parts: Sequence[Part], stream_name: str | None, streams: Sequence[str]
         labels = list(dict.fromkeys([*streams, *(part.label for part in parts)]))
         codes = np.array([labels.index(part.label) for part in parts])[source]
         frame = _with_stream(frame, pd.Categorical.from_codes(codes, categories=pd.Index(labels)), stream_name)
-    return Stacked(frame, ids[order], source, order)
+    return Stacked(made(frame), ids[order], source, order)
 
 
 def _with_stream(frame: pd.DataFrame, stream: Any, name: str) -> pd.DataFrame:

@@ -65,6 +65,7 @@ CASES = {
         *_by_shape(),
         Case("batches", _MIXED, peers.OurBatches, (peers.RedisBatches, peers.WalrusBatches)),
         Case("delay", _MIXED, small.OurDelay, (small.RedisDelay,), "call"),
+        Case("delay-frame", _MIXED, small.OurDelayFrame, (small.RedisDelayFrame,), "call"),
         Case("append-1", _MIXED, small.OurSmallAppend, (small.RedisAppendOne,), "call"),
         Case("append-100", _MIXED, small.OurAppendHundred, (small.RedisAppendHundred,), "call"),
         Case("tail-10", _MIXED, small.OurTail, (small.RedisTail, small.RedisTailFrame), "call"),

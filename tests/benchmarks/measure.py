@@ -57,7 +57,7 @@ def timed(work: Work) -> tuple[Cost, Any]:
         server_before, client_before, begun = _server_seconds(server), _client_seconds(), perf_counter()
         result = work.run()
         elapsed, client = perf_counter() - begun, _client_seconds() - client_before
-        return Cost(work.count, elapsed, client, _server_seconds(server) - server_before), result
+        return Cost(work.count, work.seconds(result, elapsed), client, _server_seconds(server) - server_before), result
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from queue import Queue
+from statistics import median
 from threading import Thread
+from time import perf_counter, sleep
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -12,6 +14,7 @@ import redis
 
 from tests.benchmarks.frames import Shape
 from tests.benchmarks.peers import GROUP, Append, Consume, Read, entries, our_stream, to_frame
+from walrus_ts import Batch
 
 _BASE = 100  # rows that are there before
 
@@ -139,7 +142,11 @@ class RedisTailFrame(RedisTail):
 
 
 class Delay(Consume):
-    """Add rows one by one, each when the one before it has come to a waiting consumer, which acknowledges it."""
+    """Add rows one by one, each when the one before it has come to a waiting consumer; how long is a row on its way?
+
+    A run takes the median of the delays, as often as there are rows: each from before XADD is sent until the consumer
+    has the row in hand. The acknowledgement comes behind that.
+    """
 
     def __init__(self, url: str, prefix: str, shape: Shape, rows: int) -> None:
         super().__init__(url, prefix, shape, max(10, min(500, rows // 100)))
@@ -163,44 +170,81 @@ class Delay(Consume):
     def run(self) -> list[pd.DataFrame]:
         """Let a thread wait for the rows that this one adds."""
         frames: list[pd.DataFrame] = []
-        came = Queue[None]()
+        came = Queue[float]()
         consumer = Thread(target=self.consume, args=(frames, came))
         consumer.start()
+        self.delays = []
         for id_, row in self.arguments:
+            begun = perf_counter()
             self.client.xadd(self.key, row, id=id_)
-            came.get()
+            self.delays.append(came.get() - begun)
+            sleep(0.0005)  # until it waits again
         consumer.join()
         return frames
 
+    def seconds(self, result: Any, elapsed: float) -> float:
+        """Return the median delay, as often as there are rows."""
+        return median(self.delays) * self.count
+
     @abstractmethod
-    def consume(self, frames: list[pd.DataFrame], came: Queue[None]) -> None:
-        """Take all rows, and say of each that it has come."""
+    def consume(self, frames: list[pd.DataFrame], came: Queue[float]) -> None:
+        """Take all rows, and say of each when it has come."""
 
 
 class OurDelay(Delay):
     who = "**walrus_ts**"
 
-    def consume(self, frames: list[pd.DataFrame], came: Queue[None]) -> None:
+    def consume(self, frames: list[pd.DataFrame], came: Queue[float]) -> None:
         """Take batches."""
         with self.stream.batches(count=10, wait=60) as batches:
             while len(frames) < self.rows:
                 with next(batches) as batch:
+                    arrived = self.arrived(batch)
                     frames.append(batch.frame)
-                came.put(None)
+                came.put(arrived)
+
+    def arrived(self, batch: Batch) -> float:
+        """Return the time when the batch is there."""
+        return perf_counter()
+
+
+class OurDelayFrame(OurDelay):
+    def arrived(self, batch: Batch) -> float:
+        """Return the time when its DataFrame is there."""
+        assert len(batch.frame) == 1
+        return perf_counter()
 
 
 class RedisDelay(Delay):
     who = "redis-py xreadgroup"
 
-    def consume(self, frames: list[pd.DataFrame], came: Queue[None]) -> None:
+    def consume(self, frames: list[pd.DataFrame], came: Queue[float]) -> None:
         """XREADGROUP and XACK; DataFrames are made when it is over."""
-        replies = []
+        replies: list[Any] = []
         with redis.Redis.from_url(self.url) as reader:
             while len(replies) < self.rows:
                 found = reader.xreadgroup(GROUP, "one", {self.key: ">"}, count=10, block=60_000)
                 [(_, entries_)] = found.items() if isinstance(found, dict) else found
+                arrived = self.arrived(entries_)
                 reader.xack(self.key, GROUP, *(id_ for id_, _ in entries_))
                 replies += entries_
-                came.put(None)
-        texts = [(id_.decode(), {n.decode(): v.decode() for n, v in row.items()}) for id_, row in replies]
-        frames.append(to_frame(texts, self.shape))
+                came.put(arrived)
+        frames.append(self.to_frame(replies))
+
+    def arrived(self, found: list[Any]) -> float:
+        """Return the time when the entries are there."""
+        return perf_counter()
+
+    def to_frame(self, found: list[Any]) -> pd.DataFrame:
+        """Make a DataFrame of entries."""
+        texts = [(id_.decode(), {n.decode(): v.decode() for n, v in row.items()}) for id_, row in found]
+        return to_frame(texts, self.shape)
+
+
+class RedisDelayFrame(RedisDelay):
+    who = "redis-py xreadgroup + DataFrame"
+
+    def arrived(self, found: list[Any]) -> float:
+        """Return the time when a DataFrame of them is there."""
+        assert len(self.to_frame(found)) == 1
+        return perf_counter()

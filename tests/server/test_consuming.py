@@ -38,6 +38,22 @@ def test_batches_are_the_rows_as_they_went_in(db: walrus_ts.Database, key: Key) 
     pd.testing.assert_frame_equal(pd.concat(frames), rows(10), check_freq=False)
 
 
+@pytest.mark.parametrize("count", [4_999, 5_000, 7_501, 100_000])
+def test_large_batches(db: walrus_ts.Database, key: Key, count: int) -> None:
+    """Batches that are read in pieces are of `count` rows all the same, whatever fields the pieces' entries have."""
+    ts = series(db, key())
+    frame = pd.DataFrame({"x": 0.5, "y": "text"}, index=pd.date_range("2024", periods=12_000, freq="s", unit="us"))
+    frame.loc[frame.index[2_000:9_000], "x"] = np.nan
+    frame.iloc[3_000:, 1] = None
+    ts[key()].append(frame)
+    with ts[key()].batches(count=count, wait=0) as batches:
+        found = [batch for batch in batches if batch.ack()]
+    assert [len(batch) for batch in found[:-1]] == [count] * (12_000 // count)
+    pd.testing.assert_frame_equal(pd.concat([batch.frame for batch in found]), frame, check_freq=False)
+    assert [id_ for batch in found for id_ in batch.ids] == ts[key()].frame(ids=True)["stream_id"].tolist()
+    assert ts.status()["pending"].tolist() == [0]
+
+
 def test_a_groups_batches_say_where_a_row_is_from(db: walrus_ts.Database, key: Key) -> None:
     """A group's batch has rows of all streams in the order of time, with a categorical column of the keys."""
     ts = series(db, key("a"), key("b"))

@@ -88,3 +88,23 @@ def test_ctrl_c_while_waiting(db: walrus_ts.Database, key: Key) -> None:
         waiting.join()
         signal.signal(signal.SIGINT, previous)
     assert len(ts[key()].consumers_frame()) == 0
+
+
+def test_ctrl_c_while_rows_are_on_their_way(db: walrus_ts.Database, url: str, key: Key) -> None:
+    """Rows that the server has handed out when Ctrl-C comes, and nobody has in hand, are handed back."""
+    series(db, key(), n=8_000)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with walrus_ts.connect(url) as own:
+        batches = own.time_series("readers", [key()])[key()].batches(count=2_500, wait=0)
+        with next(batches) as batch:
+            assert batch.ack() == 2_500
+        batches._tables.prepare = batches._feeds[0].prepare = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            next(batches)
+        assert len(db.xpending_range(key(), "readers", "-", "+", 10_000)) == 2_500
+        batches.close()
+    found = db.xpending_range(key(), "readers", "-", "+", 10_000)
+    assert {row["times_delivered"] for row in found} == {0}

@@ -173,6 +173,26 @@ def test_a_backlog_over_a_connection_that_is_cut(own: OwnServer, way: Way) -> No
         assert proxy.cuts > 10
 
 
+@pytest.mark.parametrize("way", ["requests", "replies"])
+def test_a_large_batch_over_a_connection_that_is_cut(own: OwnServer, way: Way) -> None:
+    """A batch that is read in pieces, and cut off in one, has the pieces that came; the others are not counted."""
+    with walrus_ts.connect(own.url) as direct, Proxy(own.port) as proxy:
+        ts, short = series(direct, "a", "b", n=6_000), 0
+        for place in range(0, 1_200, 120) if way == "requests" else range(0, 600_000, 60_000):
+            ts.reset()
+            with walrus_ts.connect(proxy.url, retry=Retry(NoBackoff(), 1)) as db:
+                proxy.cut_after(place, way)
+                seen: list[int] = []
+                for batch in db.time_series("readers", ts.keys, consumer="w").batches(count=5_000, wait=0):
+                    with batch:
+                        seen += xs(batch)
+                        assert batch.deliveries.max() == 1, place
+                    short += len(seen) == len(batch) < 10_000
+            assert sorted(seen) == sorted([*range(6_000)] * 2), place
+        assert proxy.cuts >= 9
+        assert short
+
+
 def test_a_wait_outlasts_the_sockets_timeout(db: walrus_ts.Database, url: str, key: Key) -> None:
     """redis-py gives a reply `socket_timeout` seconds; waiting for rows is no lost reply."""
     series(db, key())

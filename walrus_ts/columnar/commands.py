@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from walrus_ts.ids import Ids
 
+_MANY = 50  # from so many ids on, Arrow writes them sooner than Python
 EMPTY_PAIR = [b"", b""]  # an entry has at least one field: a row with nothing in it is "" = ""
 
 
@@ -27,17 +28,25 @@ def bulk(value: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
-def command_of_ids(parts: Sequence[bytes], ids: pa.Array) -> bytes:
+def command_of_ids(parts: Sequence[bytes], ids: Ids) -> bytes:
     """Write one command that ends in ids.
 
     Parameters
     ----------
     parts : sequence of bytes
         What stands before the ids.
-    ids : BinaryArray, shape (n,)
+    ids : uint64 array, shape (n, 2)
+        Milliseconds and sequences.
     """
+    if len(ids) < _MANY:
+        return command(*parts, *id_list(ids))
     head = b"*%d\r\n" % (len(parts) + len(ids)) + b"".join(map(bulk, parts))
-    return head + values_of(bulks(ids))
+    return head + values_of(bulks(id_texts(ids[:, 0], ids[:, 1])))
+
+
+def id_list(ids: Ids) -> list[bytes]:
+    """Write ids, uint64 of shape (n, 2), as Redis does."""
+    return [b"%d-%d" % (milliseconds, sequence) for milliseconds, sequence in ids.tolist()]
 
 
 def id_texts(milliseconds: Ids, sequence: Ids) -> pa.Array:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.errors import DataError
-from walrus_ts.ids import from_ids
+from walrus_ts.ids import Ids, from_ids
 from walrus_ts.pandas_io.index import to_index
 from walrus_ts.pandas_io.labels import restore_labels
 from walrus_ts.pandas_io.restore import string_dtype
@@ -46,29 +46,24 @@ class Reading:
         Of the columns.
     labels : Index
         Of the frames' columns.
-    makers : list of callable
-        Each makes a column of its texts.
+    kinds : list of Kind
+        Of the columns.
     """
 
     schema: Schema
     fields: list[bytes]
     labels: pd.Index
-    makers: list[Callable[[Texts], Any]]
+    kinds: list[Kind]
 
-    def frame(self, entries: Sequence[Entry], zone: tzinfo | None) -> pd.DataFrame | None:
-        """Make a frame; None where the entries go the long way, for an error with its reason, say."""
+    def read(self, entries: Sequence[Entry]) -> FewRows | None:
+        """Read entries; None where they go the long way, for an error with its reason, say."""
         try:
             texts = zip(*(self._texts(fields) for _, fields in entries), strict=True)
-            values = {at: make(column) for at, (make, column) in enumerate(zip(self.makers, texts, strict=True))}
-            ids = [id_.partition(b"-") for id_, _ in entries]
-            milliseconds = np.array([int(ms) for ms, _, _ in ids], np.uint64)
-            sequence = np.array([int(seq) for _, _, seq in ids], np.uint64)
-            index = to_index(from_ids(milliseconds, sequence, self.schema.unit), self.schema, zone)
+            values = [kind.read(column) for kind, column in zip(self.kinds, texts, strict=True)]
+            ids = np.array([id_.split(b"-") for id_, _ in entries], object).astype(np.uint64)
+            return FewRows(self, values, from_ids(ids[:, 0], ids[:, 1], self.schema.unit), ids)
         except (_UnfitError, DataError, UnicodeDecodeError, OverflowError):
             return None
-        frame = pd.DataFrame(values, index=index, copy=False)
-        frame.columns = self.labels
-        return frame
 
     def _texts(self, fields: list[bytes]) -> Texts:
         """Return an entry's values in the columns' order."""
@@ -80,56 +75,95 @@ class Reading:
         return [values.get(field) for field in self.fields]
 
 
+@dataclass(frozen=True, slots=True)
+class FewRows:
+    """Rows whose frame is made when it is wanted: that costs more than to read them.
+
+    Attributes
+    ----------
+    reading : Reading
+    values : list of list, shape (k,), each (n,)
+    ticks : int64 array, shape (n,)
+    ids : uint64 array, shape (n, 2)
+        Milliseconds and sequences.
+    """
+
+    reading: Reading
+    values: list[list[Any]]
+    ticks: np.ndarray[Any, Any]
+    ids: Ids
+
+    def frame(self, zone: tzinfo | None) -> pd.DataFrame:
+        """Make the frame."""
+        columns = zip(self.reading.kinds, self.values, strict=True)
+        arrays = {at: kind.make(values) for at, (kind, values) in enumerate(columns)}
+        frame = pd.DataFrame(arrays, index=to_index(self.ticks, self.reading.schema, zone), copy=False)
+        frame.columns = self.reading.labels
+        return frame
+
+
+class Kind(NamedTuple):
+    """How a column's texts become values, and these an array for a frame."""
+
+    read: Callable[[Texts], list[Any]]
+    make: Callable[[list[Any]], Any]
+
+
 @lru_cache(maxsize=64)
 def reading(schema: Schema) -> Reading | None:
     """Find how entries under a record become frames; None where they all go the long way."""
-    makers = [_maker(column.dtype) for column in schema.columns]
-    known = [maker for maker in makers if maker is not None]
-    if not makers or len(known) < len(makers):
+    kinds = [_kind(column.dtype) for column in schema.columns]
+    known = [kind for kind in kinds if kind is not None]
+    if not kinds or len(known) < len(kinds):
         return None
     labels = restore_labels([column.label for column in schema.columns], schema.labels)
     return Reading(schema, schema.fields, labels, known)
 
 
-def _maker(dtype: Any) -> Callable[[Texts], Any] | None:
-    """Choose what makes a column of texts; None for dtypes that Arrow has to make."""
+def _kind(dtype: Any) -> Kind | None:
+    """Choose how a column is read; None for dtypes that Arrow has to make."""
     if dtype == "float64":
-        return _floats
+        return Kind(_floats, np.array)
     if dtype == "bool":
-        return _bools
+        return Kind(_bools, np.array)
     if isinstance(dtype, list) and dtype[0] == "string":
-        return _strings(string_dtype(*dtype[1:]))
+        return Kind(_strings, _strings_of(string_dtype(*dtype[1:])))
     if isinstance(dtype, str) and dtype.lstrip("u") in ("int8", "int16", "int32", "int64"):
-        return _integers(np.dtype(dtype))
+        return Kind(_integers(np.iinfo(dtype)), lambda values: np.array(values, dtype))
     return None
 
 
-def _floats(texts: Texts) -> Any:
-    return np.array([np.nan if text is None else _number(text, _FLOAT, float) for text in texts])
+def _floats(texts: Texts) -> list[float]:
+    return [np.nan if text is None else float(_matched(text, _FLOAT)) for text in texts]
 
 
-def _integers(dtype: np.dtype[Any]) -> Callable[[Texts], Any]:
-    def make(texts: Texts) -> Any:
-        return np.array([_number(text, _INTEGER, int) for text in texts], dtype)
+def _integers(limits: np.iinfo[Any]) -> Callable[[Texts], list[int]]:
+    least, most = int(limits.min), int(limits.max)
 
-    return make
+    def read(texts: Texts) -> list[int]:
+        values = [int(_matched(text, _INTEGER)) for text in texts]
+        if not all(least <= value <= most for value in values):
+            raise _UnfitError
+        return values
+
+    return read
 
 
-def _number(text: bytes | None, pattern: re.Pattern[bytes], make: Callable[[bytes], Any]) -> Any:
+def _matched(text: bytes | None, pattern: re.Pattern[bytes]) -> bytes:
     if text is None or pattern.fullmatch(text) is None:
         raise _UnfitError
-    return make(text)
+    return text
 
 
-def _bools(texts: Texts) -> Any:
+def _bools(texts: Texts) -> list[bool]:
     if not all(text in (b"true", b"false") for text in texts):
         raise _UnfitError
-    return np.array([text == b"true" for text in texts])
+    return [text == b"true" for text in texts]
 
 
-def _strings(dtype: Any) -> Callable[[Texts], Any]:
-    def make(texts: Texts) -> Any:
-        values = [None if text is None else text.decode() for text in texts]
-        return dtype.__from_arrow__(pa.chunked_array([pa.array(values, pa.large_string())]))
+def _strings(texts: Texts) -> list[str | None]:
+    return [None if text is None else text.decode() for text in texts]
 
-    return make
+
+def _strings_of(dtype: Any) -> Callable[[list[str | None]], Any]:
+    return lambda values: dtype.__from_arrow__(pa.chunked_array([pa.array(values, pa.large_string())]))

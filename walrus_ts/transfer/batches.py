@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from redis.exceptions import BusyLoadingError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import EntriesReply
@@ -31,7 +31,7 @@ class Delivery:
     Attributes
     ----------
     key : bytes
-    reply : EntriesReply
+    replies : list of EntriesReply
     deliveries : int64 array, shape (n,)
         How often each row has been delivered, this time included.
     lost : int
@@ -39,9 +39,14 @@ class Delivery:
     """
 
     key: bytes
-    reply: EntriesReply
+    replies: list[EntriesReply]
     deliveries: npt.NDArray[np.int64]
     lost: int = 0
+
+    def rows(self) -> list[tuple[bytes, int]]:
+        """Return each row's id, and how often it has been delivered."""
+        ids = [id_ for reply in self.replies for id_ in reply.ids()]
+        return list(zip(ids, self.deliveries.tolist(), strict=True))
 
 
 @dataclass(slots=True)
@@ -64,6 +69,8 @@ class Feed:
         How often a row is delivered, the last time alone, before it goes to the dead letters.
     remake : callable
         Makes the group anew where it has gone, with its server's data or with its stream; returns the streams' keys.
+    prepare : callable
+        Is called with a stream's key and a reply, while the server works on the next one.
     """
 
     member: Member
@@ -71,6 +78,7 @@ class Feed:
     claim_ms: int
     max_deliveries: int
     remake: Callable[[], set[bytes]]
+    prepare: Callable[[bytes, EntriesReply], None]
     _known: bool = field(init=False, default=False)  # the group has been there
     _settled: bool = field(init=False, default=False)  # no reply was lost that has not been seen to
     _backlog: dict[bytes, tuple[bytes, bytes]] = field(init=False, default_factory=dict)  # what is left: after, until
@@ -122,6 +130,22 @@ class Feed:
                 if not self._known:
                     raise
                 missing = True
+            except BaseException:  # Ctrl-C, say
+                self._settled = False
+                raise
+
+    def settle(self) -> None:
+        """Hand back the rows of a reply that was lost, at the end of all.
+
+        Raises
+        ------
+        GroupMissingError
+        redis.exceptions.RedisError
+            The server is away, or refuses.
+        """
+        if self._newest and not self._settled:
+            with Wire(self.member.pool) as wire:
+                self._settle(wire)
 
     def _block_ms(self, left: float | None) -> int:
         until_look = self._next_look - time.monotonic()
@@ -195,10 +219,19 @@ class Feed:
         return []
 
     def _new(self, wire: Wire, block_ms: int | None) -> list[Delivery]:
-        replies = self.member.read_new(wire, self.count, block_ms)
-        for key, reply in replies.items():
-            self._newest[key] = reply.last_id.encode()
-        return [Delivery(key, reply, np.ones(len(reply), np.int64)) for key, reply in replies.items()]
+        """Read new rows, in pieces; where the connection is lost behind one, those that have come are what there is."""
+        pieces: dict[bytes, list[EntriesReply]] = {}
+        try:
+            for replies in self.member.read_new(wire, self.count, block_ms):
+                for key, reply in replies.items():
+                    self.prepare(key, reply)
+                    pieces.setdefault(key, []).append(reply)
+        except (RedisError, GroupMissingError):
+            if not pieces:
+                raise
+            self._settled = False
+        self._newest.update({key: replies[-1].last_id.encode() for key, replies in pieces.items()})
+        return [Delivery(key, replies, np.ones(sum(map(len, replies)), np.int64)) for key, replies in pieces.items()]
 
     def _choose(self, listed: list[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
         """Take as many rows off the front as may be delivered together, by how often they were delivered."""
@@ -239,7 +272,7 @@ class Feed:
             return []
         before = dict(rows)
         ids = reply.ids()
-        return [Delivery(key, reply, np.array([before[id_] + 1 for id_ in ids], np.int64), lost)]
+        return [Delivery(key, [reply], np.array([before[id_] + 1 for id_ in ids], np.int64), lost)]
 
     def _count_lost(self, wire: Wire, key: bytes, rows: list[tuple[bytes, int]], reply: EntriesReply) -> int:
         """Count rows that a claim took off the pending list, for the stream no longer holds them."""

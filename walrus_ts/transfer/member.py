@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pyarrow as pa
 from redis.exceptions import ResponseError
 
 from walrus_ts.columnar import resp
-from walrus_ts.columnar.commands import command, command_of_ids
+from walrus_ts.columnar.commands import bulk, command, command_of_ids, id_list
 from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
 from walrus_ts.columnar.schema import Records
 from walrus_ts.errors import GroupMissingError
 from walrus_ts.transfer.script import Script
-from walrus_ts.transfer.wire import GRACE_SECONDS, PATIENCE_SECONDS, Wire, check, persist, refuse_error
+from walrus_ts.transfer.wire import GRACE_SECONDS, LOST, PATIENCE_SECONDS, Wire, check, persist, refuse_error
 
 if TYPE_CHECKING:
     from walrus_ts.cluster import Pool
+    from walrus_ts.ids import Ids
 
 _IDS_A_COMMAND = 1_000
+_PIECE = 2_500  # rows of an XREADGROUP at least, where more are wanted: some 3 ms of the server's time
 
 # Moves rows to the dead letters, each in one step with its acknowledgement; a row that is no longer pending, or that
 # has been delivered again meanwhile, is left alone. Returns how many were moved, and how many the stream no longer
@@ -181,21 +183,56 @@ class Member:
     consumer: bytes
     keys: Sequence[bytes]
 
-    def read_new(self, wire: Wire, count: int | None, block_ms: int | None) -> dict[bytes, EntriesReply]:
-        """Read rows that the group has not read yet (XREADGROUP); it is sent once, never again.
+    def read_new(self, wire: Wire, count: int | None, block_ms: int | None) -> Iterator[dict[bytes, EntriesReply]]:
+        """Read rows that the group has not read yet (XREADGROUP); no request is ever sent again.
+
+        Many rows come in pieces. The next one is asked for as soon as one has come, so the server works on it while the
+        caller works on this one; they end with the first that is not full.
+
+        Parameters
+        ----------
+        wire : Wire
+        count : int, optional
+            Rows of a stream at most.
+        block_ms : int, optional
+            How long to wait for the first piece.
+
+        Yields
+        ------
+        replies : dict of key -> EntriesReply
+            Of the streams that have new rows.
 
         Raises
         ------
         GroupMissingError
             The group does not exist on one of the streams.
         """
-        limit = [] if count is None else [b"COUNT", b"%d" % count]
+        left = count or 0
+        size = -(-left // max(1, left // _PIECE))
+        request = self._read_new(min(size, left), block_ms)
+        reply = wire.exchange(request) if block_ms is None else wire.wait(request, block_ms)
+        while True:
+            self._refused(reply)
+            asked, left = min(size, left), left - min(size, left)
+            more = left > 0 and self._is_full(reply, asked)
+            if more:
+                with suppress(*LOST):  # `receive` will notice; what has come is not lost with it
+                    wire.send([self._read_new(min(size, left), None)])
+            yield parse_streams(reply, self.keys)
+            if not more:
+                return
+            reply = wire.receive()
+
+    def _read_new(self, count: int, block_ms: int | None) -> bytes:
+        limit = [b"COUNT", b"%d" % count] if count else []
         block = [] if block_ms is None else [b"BLOCK", b"%d" % block_ms]
         where = [b"STREAMS", *self.keys, *[b">"] * len(self.keys)]
-        request = command(b"XREADGROUP", b"GROUP", self.group, self.consumer, *limit, *block, *where)
-        reply = wire.exchange(request) if block_ms is None else wire.wait(request, block_ms)
-        self._refused(reply)
-        return parse_streams(reply, self.keys)
+        return command(b"XREADGROUP", b"GROUP", self.group, self.consumer, *limit, *block, *where)
+
+    def _is_full(self, reply: memoryview, count: int) -> bool:
+        """Tell whether some stream has all rows that were asked for; a value that reads so costs a request more."""
+        raw = bytes(reply)
+        return any(b"%b*%d\r\n" % (bulk(key), count) in raw for key in self.keys)
 
     def positions(self, wire: Wire) -> dict[bytes, bytes]:
         """Return up to which id the group has read its streams, of those where it is (XINFO GROUPS)."""
@@ -235,8 +272,11 @@ class Member:
         self._refused(reply)
         return EntriesReply(reply)
 
-    def ack(self, key: bytes, ids: pa.Array) -> int:
-        """Acknowledge rows (XACK), also over lost connections; return how many were pending."""
+    def ack(self, key: bytes, ids: Ids) -> int:
+        """Acknowledge rows (XACK), also over lost connections; return how many were pending.
+
+        Ids are uint64 of shape (n, 2), here and in `extend`.
+        """
         parts = [b"XACK", key, self.group]
         buffers = [command_of_ids(parts, some) for some in _slices(ids)]
         replies = persist(self.pool, lambda wire: resp.parse(wire.exchange(*buffers)[:-SLACK])) if buffers else []
@@ -253,11 +293,11 @@ class Member:
             moved, lost = moved + counts[0], lost + counts[1]
         return moved, lost
 
-    def extend(self, key: bytes, ids: pa.Array) -> list[bytes]:
+    def extend(self, key: bytes, ids: Ids) -> list[bytes]:
         """Begin the time anew after which rows may be claimed; return those that are no longer this consumer's."""
         gone: list[bytes] = []
         for some in _slices(ids):
-            gone += self._run(_EXTEND, [key], [self.group, self.consumer, *some.to_pylist()])
+            gone += self._run(_EXTEND, [key], [self.group, self.consumer, *id_list(some)])
         return gone
 
     def hand_back(self, key: bytes, rows: Sequence[tuple[bytes, int]], idle_ms: int) -> None:
@@ -358,6 +398,6 @@ def missing_group(error: Exception, group: bytes, keys: Sequence[bytes]) -> Exce
     )
 
 
-def _slices(ids: pa.Array) -> Iterator[pa.Array]:
+def _slices(ids: Ids) -> Iterator[Ids]:
     for at in range(0, len(ids), _IDS_A_COMMAND):
-        yield ids.slice(at, _IDS_A_COMMAND)
+        yield ids[at : at + _IDS_A_COMMAND]
