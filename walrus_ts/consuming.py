@@ -23,7 +23,9 @@ from walrus_ts.columnar.replies import Entries, EntriesReply
 from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count, read_each
 from walrus_ts.errors import DataError, GroupMissingError, UsageError
-from walrus_ts.frames import FEW, Decoder, Source, few_to_pandas, to_pandas
+from walrus_ts.frames.decoder import Decoder
+from walrus_ts.frames.source import Source
+from walrus_ts.frames.to_pandas import FEW, few_to_pandas, to_pandas
 from walrus_ts.ids import parse_ids
 from walrus_ts.progress import Bar
 from walrus_ts.stacking import Part, stack

@@ -14,7 +14,9 @@ from walrus_ts.columnar.schema import Schema, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError
-from walrus_ts.frames import Errors, Source, label_list, to_pandas, with_ids
+from walrus_ts.frames.decoder import Errors, label_list
+from walrus_ts.frames.source import Source
+from walrus_ts.frames.to_pandas import to_pandas, with_ids
 from walrus_ts.pandas_io import Backend
 from walrus_ts.stacking import Part, stack, widen, with_columns
 from walrus_ts.standing import by_stream, common_zone, pending_frame, status_frame

@@ -21,7 +21,9 @@ from walrus_ts.columnar.schema import Origin, Records, Schema, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import AppendError, UsageError
-from walrus_ts.frames import Errors, Scan, Source
+from walrus_ts.frames.decoder import Errors
+from walrus_ts.frames.scan import Scan
+from walrus_ts.frames.source import Source
 from walrus_ts.ids import StreamId, Unit
 from walrus_ts.pandas_io.write_few import Plan
 from walrus_ts.progress import Progress, reporting
