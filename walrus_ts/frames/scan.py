@@ -195,6 +195,22 @@ class Scan:
             for entries in pages(self._source.pool, range_, reverse=reverse):
                 yield decoder.rows(entries)
 
+    def _pages_of_one_schema(self, decoder: Decoder, range_: Range | None) -> Iterator[Rows]:
+        """Read pages that all have the decoder's columns."""
+        for page in self._pages(decoder, range_):
+            if len(page.schema.columns) > len(decoder.schema.columns):
+                raise self._unknown_field(page, decoder)
+            yield page
+
+    def _unknown_field(self, page: Rows, decoder: Decoder) -> DataError:
+        column = page.schema.columns[len(decoder.schema.columns)]
+        return DataError(
+            f"{self._source.where} has entries with a field that its record does not know: {column.field!r}. What is "
+            "read piece by piece needs its columns before: `declare` them, or name those you want by `columns=`.",
+            key=self._source.records.key,
+            column=column.label,
+        )
+
     def _read_few(self, limit: int, backend: Backend | None, *, ids: bool, reverse: bool) -> pd.DataFrame:
         """Read a few rows at one round trip: no bounds have to wait for the record."""
         source = self._source
@@ -215,9 +231,7 @@ class Scan:
         decoder, range_ = self._begin()
         waiting: list[Rows] = []
         count = 0
-        for page in self._pages(decoder, range_):
-            if len(page.schema.columns) > len(decoder.schema.columns):
-                raise self._unknown_field(page, decoder)
+        for page in self._pages_of_one_schema(decoder, range_):
             waiting.append(page)
             count += len(page.ticks)
             while count >= size:
@@ -228,22 +242,11 @@ class Scan:
         if count:
             yield combine(waiting, waiting[0])
 
-    def _unknown_field(self, page: Rows, decoder: Decoder) -> DataError:
-        column = page.schema.columns[len(decoder.schema.columns)]
-        return DataError(
-            f"{self._source.where} has entries with a field that its record does not know: {column.field!r}. What is "
-            "read piece by piece needs its columns before: `declare` them, or name those you want by `columns=`.",
-            key=self._source.records.key,
-            column=column.label,
-        )
-
     def _reader(self) -> pa.RecordBatchReader:
         decoder, range_ = self._begin()
 
         def batches() -> Iterator[pa.RecordBatch]:
-            for page in self._pages(decoder, range_):
-                if len(page.schema.columns) > len(decoder.schema.columns):
-                    raise self._unknown_field(page, decoder)
+            for page in self._pages_of_one_schema(decoder, range_):
                 yield from to_arrow(page, self._source).to_batches()
 
         return pa.RecordBatchReader.from_batches(to_arrow(decoder.empty(), self._source).schema, batches())
