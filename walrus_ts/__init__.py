@@ -15,7 +15,7 @@ from walrus_ts.errors import (
     UsageError,
     WalrusTSError,
 )
-from walrus_ts.frames import Scan
+from walrus_ts.frames.scan import Scan
 from walrus_ts.group import ConsumerGroup
 from walrus_ts.group_stream import ConsumerGroupStream
 from walrus_ts.message import Message

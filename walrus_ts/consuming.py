@@ -24,7 +24,9 @@ from walrus_ts.columnar.replies import Entries, EntriesReply
 from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count, read_each
 from walrus_ts.errors import DataError, GroupMissingError, UsageError
-from walrus_ts.frames import FEW, Decoder, Source, read_few, to_pandas
+from walrus_ts.frames.decoder import Decoder
+from walrus_ts.frames.source import Source
+from walrus_ts.frames.to_pandas import FEW, read_few, to_pandas
 from walrus_ts.progress import Bar
 from walrus_ts.stacking import Part, made, stack
 from walrus_ts.transfer.batches import Delivery, Feed, take_in_turn

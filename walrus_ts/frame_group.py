@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,10 @@ from walrus_ts.columnar.schema import Schema, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming import Batches, make_batches, read_rows
 from walrus_ts.errors import UsageError
-from walrus_ts.frames import Errors, Source, label_list, to_pandas, with_ids
+from walrus_ts.frame_stream import FrameStream
+from walrus_ts.frames.decoder import Errors, label_list
+from walrus_ts.frames.source import Source
+from walrus_ts.frames.to_pandas import to_pandas, with_ids
 from walrus_ts.pandas_io import Backend
 from walrus_ts.stacking import Part, made, stack, widen, with_columns
 from walrus_ts.standing import by_stream, common_zone, pending_frame, status_frame
@@ -25,16 +28,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from redis.typing import KeyT
 
-    from walrus_ts.timeseries import TimeSeriesStream
-
+S = TypeVar("S", bound=FrameStream)
 STREAM = "stream"
 
 
-class FrameGroup:
+class FrameGroup(Generic[S]):
     """The frames' side of `TimeSeries`."""
 
     name: str | bytes
-    streams: dict[KeyT, TimeSeriesStream]
+    streams: dict[KeyT, S]
 
     def append(self, data: Any, *, by: Label | None = None, **options: Any) -> dict[KeyT, Appended]:
         """Append frames to the group's streams, one stream after the other.
@@ -306,7 +308,7 @@ class FrameGroup:
     def _sources(self) -> list[Source]:
         return [stream._source for stream in self._streams()]
 
-    def _streams(self) -> Sequence[TimeSeriesStream]:
+    def _streams(self) -> Sequence[S]:
         return list(self.streams.values())
 
 

@@ -14,7 +14,9 @@ from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import from_objects
 from walrus_ts.errors import DataError
-from walrus_ts.frames import Decoder, Source, to_pandas
+from walrus_ts.frames.decoder import Decoder
+from walrus_ts.frames.source import Source
+from walrus_ts.frames.to_pandas import to_pandas
 from walrus_ts.ids import StreamId, parse_ids
 from walrus_ts.transfer.dead import Letter
 from walrus_ts.transfer.member import missing_group

@@ -154,7 +154,7 @@ class TimeSeriesStream(FrameStream, ConsumerGroupStream[Message]):
         ]
 
 
-class TimeSeries(FrameGroup, ConsumerGroup[TimeSeriesStream]):
+class TimeSeries(FrameGroup[TimeSeriesStream], ConsumerGroup[TimeSeriesStream]):
     """A consumer group whose ids are times, and whose entries come back as `Message`.
 
     What is taken for an id, and what a time stands for, `TimeSeriesStream` says. Each stream is

@@ -18,7 +18,7 @@ from walrus_ts.files.kinds import Kind, pieces_rows
 from walrus_ts.files.read import pieces
 
 if TYPE_CHECKING:
-    from walrus_ts.frames import Scan
+    from walrus_ts.frames.scan import Scan
 
 
 def write_file(

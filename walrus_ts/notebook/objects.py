@@ -18,7 +18,7 @@ from walrus_ts.cluster import pool_for
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.schema import Records, Schema, to_bytes
 from walrus_ts.errors import WalrusTSError
-from walrus_ts.frames import Source
+from walrus_ts.frames.source import Source
 from walrus_ts.ids import StreamId, TimeAxis
 from walrus_ts.notebook.html import MOST_ROWS, Markup, bar, card, markup, muted, number, table
 from walrus_ts.transfer.scan import StreamState, current_schema
@@ -27,7 +27,7 @@ from walrus_ts.transfer.wire import LOST, Wire, check
 if TYPE_CHECKING:
     from walrus_ts.batch import Batch
     from walrus_ts.database import ClusterDatabase, Database
-    from walrus_ts.frames import Scan
+    from walrus_ts.frames.scan import Scan
     from walrus_ts.group import ConsumerGroup
     from walrus_ts.stream import Stream
     from walrus_ts.transfer.load import Appended

@@ -14,7 +14,7 @@ import pyarrow as pa
 from walrus_ts.columnar.schema import Column, Schema
 from walrus_ts.connection import check_count
 from walrus_ts.errors import SchemaError, UsageError
-from walrus_ts.frames import Scan
+from walrus_ts.frames.scan import Scan
 from walrus_ts.notebook.html import printable
 from walrus_ts.progress import Bar
 

@@ -1,7 +1,7 @@
 """A few entries -> a frame, without Arrow, whose kernels are made for many.
 
 It knows the plain dtypes alone, and only text that is written as walrus_ts writes it: whatever else an entry holds goes
-the long way (`frames.Decoder`), so both give the same frame.
+the long way (`frames.decoder`), so both give the same frame.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Entries of one stream as tables and frames, by the stream's record."""
