@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from types import TracebackType
@@ -88,8 +88,8 @@ class Batch:
 
     def __init__(
         self,
-        rows: Stacked,
-        source: npt.NDArray[np.intp],
+        stack: Callable[[], Stacked],
+        keys: Sequence[bytes],
         deliveries: npt.NDArray[np.int64],
         lost: int,
         member: Member,
@@ -98,14 +98,19 @@ class Batch:
     ) -> None:
         self.deliveries = deliveries
         self.lost = lost
-        self._rows = rows
-        self._source = source  # which of the member's streams a row is from
-        self._open = np.ones(len(rows.ids), bool)  # neither acknowledged nor rejected, nor known to be another's
+        self._stack = stack
+        self._keys = keys  # of the streams that rows are from
+        self._open = np.ones(len(deliveries), bool)  # neither acknowledged nor rejected, nor known to be another's
         self._failed = False
         self._member = member
         self._most = most
         self._idle_ms = idle_ms
         self._transaction: Transaction | None = None
+
+    @cached_property
+    def _rows(self) -> Stacked:
+        """What is costly to make of a row or two, and not wanted by all."""
+        return self._stack()
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -322,8 +327,8 @@ class Batch:
 
     def _by_key(self, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[bytes, npt.NDArray[np.bool_]]]:
         """Return each stream that has some of the rows, and which of them."""
-        for at, key in enumerate(self._member.keys):
-            mask = chosen & (self._source == at)
+        for at, key in enumerate(self._keys):
+            mask = chosen & (self._rows.part == at)
             if mask.any():
                 yield key, mask
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from os import getpid
 from typing import Any, Protocol, Self
 from weakref import WeakKeyDictionary
@@ -28,7 +29,7 @@ from walrus_ts.frames.decoder import Decoder
 from walrus_ts.frames.source import Source
 from walrus_ts.frames.to_pandas import FEW, read_few, to_pandas
 from walrus_ts.progress import Bar
-from walrus_ts.stacking import Part, made, stack
+from walrus_ts.stacking import Part, Stacked, stack
 from walrus_ts.transfer.batches import Delivery, Feed, take_in_turn
 from walrus_ts.transfer.member import Member
 from walrus_ts.transfer.wire import PATIENCE_SECONDS, Wire, check, is_open
@@ -94,6 +95,13 @@ class Batches(Iterator[Batch]):
                 return batch
 
     def _batch(self, deliveries: list[Delivery], lost: int) -> Batch:
+        feed = self._feed
+        if len(deliveries) == 1 and self._stream_name is None:
+            (one,) = deliveries
+            few = self._tables.few(one.key, one.replies)
+            if few is not None:  # one row, say, for which the consumer was waiting
+                rows = partial(_stack_one, few)
+                return Batch(rows, [one.key], one.deliveries, lost, feed.member, feed.most, feed.claim_ms)
         parts, counts = [], []
         for delivery in deliveries:
             table = self._tables.read(delivery.key, delivery.replies)
@@ -102,10 +110,8 @@ class Batches(Iterator[Batch]):
             parts.append(table.part)
             counts.append(delivery.deliveries[table.kept])
         stacked = stack(parts, self._stream_name, self._tables.labels)
-        source = np.array([self._feed.member.keys.index(part.key) for part in parts])[stacked.part]
-        deliveries_ = np.concatenate(counts)[stacked.order]
-        feed = self._feed
-        return Batch(stacked, source, deliveries_, lost, feed.member, feed.most, feed.claim_ms)
+        keys, counted = [part.key for part in parts], np.concatenate(counts)[stacked.order]
+        return Batch(lambda: stacked, keys, counted, lost, feed.member, feed.most, feed.claim_ms)
 
     def _hand_back(self, deliveries: list[Delivery]) -> None:
         """Hand back rows that no batch can be made of, by no fault of their own: two of the data's labels, Ctrl-C."""
@@ -140,6 +146,10 @@ class Batches(Iterator[Batch]):
             # Nobody would close a connection that is made now.
             if any(is_open(feed.member.pool) for feed in self._feeds):
                 self.close()
+
+
+def _stack_one(few: Callable[[], Part]) -> Stacked:
+    return stack([few()], None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +204,9 @@ class Tables:
         """Decode entries."""
         spoiled: dict[int, str] = {}
         kept = np.arange(sum(map(len, replies)))
-        few = self._few(key, replies)
+        few = self.few(key, replies)
         if few is not None:
-            return Read(few, kept, spoiled)
+            return Read(few(), kept, spoiled)
         entries = Entries.join([self._entries(key, reply) for reply in replies])
         part = self._by_known_record(key, entries)
         if part is None:  # the record may have been widened since it was read
@@ -212,13 +222,13 @@ class Tables:
                 part, kept = self._part(key, entries.filter(good)), np.flatnonzero(good)
         return Read(part, kept, spoiled)
 
-    def _few(self, key: bytes, replies: Sequence[EntriesReply]) -> Part | None:
-        """Decode a few plain entries without Arrow; None where they are others."""
+    def few(self, key: bytes, replies: Sequence[EntriesReply]) -> Callable[[], Part] | None:
+        """Decode a few plain entries without Arrow; return what makes a table of them, None where they are others."""
         entries, (label, source) = replies[0].objects, self._sources[key]
         if len(replies) > 1 or not entries or len(entries) > FEW or any(fields is None for _, fields in entries):
             return None
         few = read_few(entries, self._decoder(key).known, source)
-        return None if few is None else Part(label, key, lambda: few.frame(source.zone), few.ids)
+        return None if few is None else lambda: Part(label, key, few.frame(source.zone), few.ids)
 
     def _entries(self, key: bytes, reply: EntriesReply) -> Entries:
         decoder, entries = self._prepared.pop(reply, (None, None))
@@ -239,7 +249,7 @@ class Tables:
         label, source = self._sources[key]
         rows = self._decoder(key).rows(entries)
         assert rows.ids is not None  # as the decoder was told
-        return Part(label, key, made(to_pandas(rows, source)), rows.ids)
+        return Part(label, key, to_pandas(rows, source), rows.ids)
 
     def _find_spoiled(self, key: bytes, entries: Entries, first: int, spoiled: dict[int, str]) -> None:
         """Find the entries that cannot be decoded, by halves; `first` is the position of these entries' first."""

@@ -19,7 +19,7 @@ from walrus_ts.frames.decoder import Errors, label_list
 from walrus_ts.frames.source import Source
 from walrus_ts.frames.to_pandas import to_pandas, with_ids
 from walrus_ts.pandas_io import Backend
-from walrus_ts.stacking import Part, made, stack, widen, with_columns
+from walrus_ts.stacking import Part, stack, widen, with_columns
 from walrus_ts.standing import by_stream, common_zone, pending_frame, status_frame
 from walrus_ts.transfer.load import Appended
 from walrus_ts.transfer.scan import StreamState
@@ -158,10 +158,10 @@ class FrameGroup(Generic[S]):
             frame = to_pandas(rows, stream._source, dtype_backend)
             if looks[key][1] is None:
                 frame = _without_strangers(frame, schemas)
-            parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), made(frame), row_ids))
+            parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), frame, row_ids))
         if layout == "wide":
             if ids:
-                parts = [replace(part, make=made(with_ids(part.frame, part.ids))) for part in with_columns(parts)]
+                parts = [replace(part, frame=with_ids(part.frame, part.ids)) for part in with_columns(parts)]
             return widen(parts, stream_name)
         stacked = stack(parts, stream_name, [part.label for part in parts])
         frame = stacked.frame

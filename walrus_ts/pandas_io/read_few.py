@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from walrus_ts.columnar.schema import Schema
-from walrus_ts.errors import DataError
-from walrus_ts.ids import Ids, from_ids
+from walrus_ts.ids import Ids, StreamId, expresses, from_ids
 from walrus_ts.pandas_io.index import to_index
 from walrus_ts.pandas_io.labels import restore_labels
 from walrus_ts.pandas_io.restore import string_dtype
@@ -60,10 +59,10 @@ class Reading:
         try:
             texts = zip(*(self._texts(fields) for _, fields in entries), strict=True)
             values = [kind.read(column) for kind, column in zip(self.kinds, texts, strict=True)]
-            ids = np.array([id_.split(b"-") for id_, _ in entries], object).astype(np.uint64)
-            return FewRows(self, values, from_ids(ids[:, 0], ids[:, 1], self.schema.unit), ids)
-        except (_UnfitError, DataError, UnicodeDecodeError, OverflowError):
+        except (_UnfitError, UnicodeDecodeError):
             return None
+        ids = [StreamId.parse(id_) for id_, _ in entries]
+        return FewRows(self, values, ids) if all(expresses(self.schema.unit, id_) for id_ in ids) else None
 
     def _texts(self, fields: list[bytes]) -> Texts:
         """Return an entry's values in the columns' order."""
@@ -75,7 +74,7 @@ class Reading:
         return [values.get(field) for field in self.fields]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FewRows:
     """Rows whose frame is made when it is wanted: that costs more than to read them.
 
@@ -83,21 +82,25 @@ class FewRows:
     ----------
     reading : Reading
     values : list of list, shape (k,), each (n,)
-    ticks : int64 array, shape (n,)
-    ids : uint64 array, shape (n, 2)
-        Milliseconds and sequences.
+    stream_ids : list of StreamId, length n
     """
 
     reading: Reading
     values: list[list[Any]]
-    ticks: np.ndarray[Any, Any]
-    ids: Ids
+    stream_ids: list[StreamId]
+
+    @cached_property
+    def ids(self) -> Ids:
+        """The ids, shape (n, 2)."""
+        return np.array(self.stream_ids, np.uint64)
 
     def frame(self, zone: tzinfo | None) -> pd.DataFrame:
         """Make the frame."""
         columns = zip(self.reading.kinds, self.values, strict=True)
         arrays = {at: kind.make(values) for at, (kind, values) in enumerate(columns)}
-        frame = pd.DataFrame(arrays, index=to_index(self.ticks, self.reading.schema, zone), copy=False)
+        schema = self.reading.schema
+        index = to_index(from_ids(self.ids[:, 0], self.ids[:, 1], schema.unit), schema, zone)
+        frame = pd.DataFrame(arrays, index=index, copy=False)
         frame.columns = self.reading.labels
         return frame
 
