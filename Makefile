@@ -79,7 +79,7 @@ notebooks: $(VENV)/.installed-notebook $(VENV)/.installed-demo
 	echo "notebooks that ran: $$#"
 
 clean:
-	rm -rf $(VENV) build dist docs/_build docs/generated
+	rm -rf $(VENV) build dist docs/_build docs/generated docs/notebooks
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,16 +1,20 @@
-"""The examples of docs/*.md, run page by page.
+"""The examples of docs/, run page by page.
 
 A page's blocks of Python run one after the other in one namespace, with `WALRUS_TS_URL` naming the tests' server. What
 a page says of them is checked, too:
 
 - ``expression    # value``: where the comment is an expression whose value is known, the two are equal;
-- a block of text right behind a block of Python is what its last expression prints as;
+- a block of text right behind a block of Python is what its last expression prints as, or, where the block ends with
+  a statement, what the block prints there;
 - ``% raises: LateRowsError`` above a block: its last statement raises that;
+- ``% runs: last`` above a block: it is run behind those below it, whose names it uses;
 - ``% not run: reason`` above a block: it cannot run here. `NOT_RUN` counts these.
 """
 
 import ast
+import contextlib
 import datetime
+import io
 import re
 import warnings
 from collections.abc import Iterator
@@ -23,10 +27,20 @@ import pytest
 import walrus_ts
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
 NOT_RUN = {  # how many blocks of a page cannot run
     "connecting.md": 4,  # a server and a cluster that there are not, a folder of a user's, a process
+    "how-to/from-arcticdb.md": 1,  # a library of ArcticDB's
     "security.md": 1,  # a server that there is not
+}
+
+RUN_ELSEWHERE = {"command-line.md"}  # test_command_line.py runs its commands
+SHELL = {  # commands that change the environment that they are given in
+    ("installation.md", "conda activate walrus-ts"),
+    ("installation.md", "conda env create -f environment.yml"),
+    ("installation.md", "make demo"),
+    ("installation.md", "pip install '.[cli,notebook]'"),
+    ("installation.md", "pip install ."),
 }
 
 _FENCE = re.compile(r"^(?P<mark>(?:% [^\n]*\n)*)```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -44,6 +58,7 @@ class Block:
     prints: str | None
     raises: str | None
     not_run: str | None
+    runs_last: bool
 
     @property
     def tree(self) -> ast.Module:
@@ -63,15 +78,20 @@ def blocks(page: Path) -> list[Block]:
         marks = dict(line[2:].split(": ", 1) for line in match["mark"].splitlines())
         listed.append(
             Block(
-                page.name,
+                _name(page),
                 text.count("\n", 0, match.start("body")),
                 match["body"],
                 following["body"] if following and behind else None,
                 marks.get("raises"),
                 marks.get("not run"),
+                marks.get("runs") == "last",
             )
         )
-    return listed
+    return sorted(listed, key=lambda block: block.runs_last)
+
+
+def _name(page: Path) -> str:
+    return page.relative_to(DOCS).as_posix()
 
 
 def literals(page: Path) -> set[str]:
@@ -87,7 +107,7 @@ def keys_of_the_page(request: pytest.FixtureRequest, server: walrus_ts.Database,
     page: Path = request.getfixturevalue("page")
     taken = [name for name in literals(page) if name and server.exists(name)]
     if taken:
-        pytest.fail(f"the server has the keys {', '.join(taken)}, which {page.name} would write to", pytrace=False)
+        pytest.fail(f"the server has the keys {', '.join(taken)}, which {_name(page)} would write to", pytrace=False)
     before = set(server.scan_iter(count=1000))
     yield
     for name in set(server.scan_iter(count=1000)) - before:
@@ -104,9 +124,11 @@ def run(block: Block, namespace: dict[str, Any]) -> None:
         with pytest.raises(getattr(walrus_ts, block.raises)):
             _do(end, block, namespace)
         return
-    last = _do(end, block, namespace)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        last = _do(end, block, namespace)
     if block.prints is not None:
-        shown = [line.rstrip() for line in str(last).splitlines()]
+        text = str(last) if isinstance(end, ast.Expr) else printed.getvalue()
+        shown = [line.rstrip() for line in text.splitlines()]
         assert shown == [line.rstrip() for line in block.prints.splitlines()], f"{block.page}, line {block.line}"
 
 
@@ -139,7 +161,7 @@ def _said(node: ast.Expr, block: Block) -> str | None:
     return text if names <= _KNOWN.keys() else None
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=_name)
 def test_page(page: Path, url: str, monkeypatch: pytest.MonkeyPatch, keys_of_the_page: None) -> None:
     """The examples of a page run, and do what it says."""
     monkeypatch.setenv("WALRUS_TS_URL", url)
@@ -156,12 +178,13 @@ def test_page(page: Path, url: str, monkeypatch: pytest.MonkeyPatch, keys_of_the
 
 def test_blocks_that_do_not_run() -> None:
     """All other examples run."""
-    counts = {page.name: sum(bool(block.not_run) for block in blocks(page)) for page in PAGES}
+    counts = {_name(page): sum(bool(block.not_run) for block in blocks(page)) for page in PAGES}
     assert {name: count for name, count in counts.items() if count} == NOT_RUN
 
 
-def test_pages_are_listed() -> None:
-    """Every page is in the table of contents."""
-    index = (DOCS / "index.md").read_text(encoding="utf-8")
-    listed = index[index.index("```{toctree}") :]
-    assert [page.stem for page in PAGES if page.stem != "index" and f"\n{page.stem}\n" not in listed] == []
+def test_languages() -> None:
+    """What stands in a block is Python, which runs, text, or commands to a shell, of which few are not run."""
+    found = [(_name(page), match) for page in PAGES for match in _FENCE.finditer(page.read_text(encoding="utf-8"))]
+    assert {match["language"] for _, match in found} == {"python", "text", "sh"}
+    shell = {(name, line) for name, match in found if match["language"] == "sh" for line in match["body"].splitlines()}
+    assert {(name, line) for name, line in shell if name not in RUN_ELSEWHERE} == SHELL
