@@ -52,6 +52,7 @@ check: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-docs
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@$(BIN)/python docs/links.py docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 bench: $(VENV)/.installed-dev
