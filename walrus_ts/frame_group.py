@@ -264,6 +264,15 @@ class FrameGroup(Generic[S]):
             `lag`, rows that the group has not read yet (NA where Redis does not know it); `pending`, rows that it has
             read and not acknowledged; `oldest_pending`, the time of the first of these; `consumers`. NA and NaT where
             there is no stream, or no group on it. Times are in the streams' zone, and in UTC where they differ.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> days = pd.date_range("2024-01-31", periods=3, freq="D")
+        >>> series.s1.append(pd.DataFrame({"price": [7.5, 7.25, 7.0]}, index=days)).rows
+        3
+        >>> series.status().loc["s1", ["length", "lag", "pending"]].tolist()
+        [3, 3, 0]
         """
         return status_frame(self._sources(), to_bytes(self.name))
 

@@ -113,6 +113,20 @@ class FrameConsumer(FrameStreamBase):
         ------
         DataError
             Another program has written to the dead letters.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> times = pd.to_datetime(["2024-01-05 09:30", "2024-01-05 09:31"])
+        >>> series.s1.append(pd.DataFrame({"price": [7.5, -1.0]}, index=times)).rows
+        2
+        >>> for batch in series.s1.batches(wait=0):
+        ...     with batch:
+        ...         batch.reject(batch.frame["price"] < 0, reason="negative")
+        1
+        >>> series.s1.dead_letters()[["price", "deliveries", "reason"]]
+                             price  deliveries    reason
+        2024-01-05 09:31:00   -1.0           1  negative
         """
         return letters_frame(self._source, letters(self._source.pool, self._records))
 

@@ -62,6 +62,17 @@ class FrameReader(FrameStreamBase):
             A bound is neither a time nor an id, or there is no such column.
         DataError
             A value does not fit its column; names key, id, column and value.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> days = pd.date_range("2024-01-31", periods=3, freq="D")
+        >>> series.s1.append(pd.DataFrame({"price": [7.5, 7.25, 7.0]}, index=days)).rows
+        3
+        >>> series.s1.frame("2024-02")
+                    price
+        2024-02-01   7.25
+        2024-02-02   7.00
         """
         scan = self.scan(start, stop, columns=columns, limit=limit, errors=errors)
         return scan.to_pandas(dtype_backend, ids=ids)
@@ -82,6 +93,16 @@ class FrameReader(FrameStreamBase):
         Returns
         -------
         Scan
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> days = pd.date_range("2024-01-31", periods=3, freq="D")
+        >>> series.s1.append(pd.DataFrame({"price": [7.5, 7.25, 7.0]}, index=days)).rows
+        3
+        >>> scan = series.s1.scan("2024-02", columns=["price"])
+        >>> [len(frame) for frame in scan.frames(rows=1)]
+        [1, 1]
         """
         return Scan(self._source, start, stop, columns=columns, limit=limit, errors=errors)
 
