@@ -188,3 +188,16 @@ def test_languages() -> None:
     assert {match["language"] for _, match in found} == {"python", "text", "sh"}
     shell = {(name, line) for name, match in found if match["language"] == "sh" for line in match["body"].splitlines()}
     assert {(name, line) for name, line in shell if name not in RUN_ELSEWHERE} == SHELL
+
+
+def test_targets() -> None:
+    """The make targets that the pages and CONTRIBUTING.md name exist."""
+    targets = set(re.findall(r"^([a-z-]+):", (DOCS.parent / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set()
+    for page in [*PAGES, DOCS.parent / "CONTRIBUTING.md"]:
+        text = page.read_text(encoding="utf-8")
+        commands = "\n".join(match["body"] for match in _FENCE.finditer(text) if match["language"] == "sh")
+        found = re.findall(r"^make ([a-z-]+)", commands, re.MULTILINE) + re.findall(r"`make ([a-z-]+)", text)
+        named |= {(page.name, target) for target in found}
+    assert {(page, target) for page, target in named if target not in targets} == set()
+    assert len(named) > 10
