@@ -32,7 +32,8 @@ from walrus_ts.progress import Bar
 from walrus_ts.stacking import Part, Stacked, stack
 from walrus_ts.transfer.batches import Delivery, Feed, take_in_turn
 from walrus_ts.transfer.member import Member
-from walrus_ts.transfer.wire import PATIENCE_SECONDS, Wire, check, is_open
+from walrus_ts.transfer.patience import PATIENCE_SECONDS
+from walrus_ts.transfer.wire import Wire, check, is_open
 
 
 class Batches(Iterator[Batch]):

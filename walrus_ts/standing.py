@@ -20,8 +20,9 @@ from walrus_ts.frames.to_pandas import to_pandas
 from walrus_ts.ids import StreamId, parse_ids
 from walrus_ts.transfer.dead import Letter
 from walrus_ts.transfer.member import missing_group
+from walrus_ts.transfer.patience import GRACE_SECONDS, persist
 from walrus_ts.transfer.scan import StreamState
-from walrus_ts.transfer.wire import GRACE_SECONDS, check, persist
+from walrus_ts.transfer.wire import check
 
 Zone = tzinfo | str | None
 

@@ -17,7 +17,7 @@ from pandas.testing import assert_frame_equal
 from tests.relay import Relay
 from walrus_ts import AppendError, Database, DataError, LateRowsError, SchemaError, TimeSeriesStream, connect
 from walrus_ts.testing import frames
-from walrus_ts.transfer import few
+from walrus_ts.transfer import few, patience
 
 NAN = float("nan")
 
@@ -189,7 +189,7 @@ class TestLost:
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Give up soon."""
-        monkeypatch.setattr(few, "PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.2)
 
     def test_the_answer(self, stream: TimeSeriesStream, relay: Relay) -> None:
         """Where the answer is lost and the rows are stored, going on by the error writes nothing twice."""

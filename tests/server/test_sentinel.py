@@ -14,7 +14,8 @@ from tests.helpers import wait_until
 from tests.sentinels import PASSWORD, SENTINEL_PASSWORD, Sentinels, sentinels
 from walrus_ts import Database, TimeSeriesStream, UsageError, connect
 from walrus_ts.columnar.commands import command
-from walrus_ts.transfer.wire import LOST, Wire
+from walrus_ts.transfer.patience import LOST
+from walrus_ts.transfer.wire import Wire
 
 ROWS = 60_000
 

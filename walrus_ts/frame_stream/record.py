@@ -16,7 +16,7 @@ from walrus_ts.errors import UsageError
 from walrus_ts.frame_stream.base import FrameStreamBase
 from walrus_ts.frames.source import Source
 from walrus_ts.ids import Unit
-from walrus_ts.transfer import load as loading
+from walrus_ts.transfer.loads import Progress, unfinished
 from walrus_ts.transfer.scan import look
 from walrus_ts.transfer.wire import Wire, check
 
@@ -87,7 +87,7 @@ class FrameRecord(FrameStreamBase):
         records = self._records
         with Wire(self._source.pool) as wire:
             self._refuse_another_type(wire, f"`stream.database.delete({self.key!r})` deletes it all the same.")
-            beside = [records.schema, records.loads, records.dead, *loading.unfinished(wire, records)]
+            beside = [records.schema, records.loads, records.dead, *unfinished(wire, records)]
             gone, _ = map(check, wire.ask(command(b"DEL", records.key), command(b"DEL", *beside)))
         return bool(gone)
 
@@ -106,7 +106,7 @@ def _keep_fields(new: Schema, old: Schema) -> tuple[Any, ...]:
     )
 
 
-def _age(load: tuple[str, loading.Progress]) -> tuple[str, str]:
+def _age(load: tuple[str, Progress]) -> tuple[str, str]:
     return load[1].begun, load[0]  # to the second; then by name
 
 
@@ -117,7 +117,7 @@ def loads_frame(source: Source) -> pd.DataFrame:
         found = check(wire.ask(command(b"HGETALL", source.records.loads))[0], source.records.loads)
     pairs = zip(found[::2], found[1::2], strict=True)
     where = source.records.loads
-    loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(r, where) for name, r in pairs}
+    loads = {name.decode(errors="backslashreplace"): Progress.from_json(r, where) for name, r in pairs}
     kept = {name: p for name, p in sorted(loads.items(), key=_age) if p.holds(state, schema)}
 
     frame = pd.DataFrame(

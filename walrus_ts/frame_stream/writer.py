@@ -22,9 +22,9 @@ from walrus_ts.frame_stream.base import FrameStreamBase
 from walrus_ts.ids import StreamId
 from walrus_ts.pandas_io.write_few import Plan
 from walrus_ts.progress import Progress, reporting
-from walrus_ts.transfer import load as loading
 from walrus_ts.transfer.few import MOST_COLUMNS, MOST_ROWS, append_few, is_stored, stopped_at
-from walrus_ts.transfer.load import Appended
+from walrus_ts.transfer.job import Appended, Job
+from walrus_ts.transfer.load import append
 from walrus_ts.transfer.scan import Range, fix_end, pages
 from walrus_ts.transfer.wire import Wire, check
 
@@ -232,7 +232,7 @@ class FrameWriter(FrameStreamBase):
             try:
                 for batch in reader:
                     table = pandas_io.to_table(batch, time=time, zone=self.tz)
-                    new = loading.append(self._source.pool, self._job(table, evolve, progress=report, **options))
+                    new = append(self._source.pool, self._job(table, evolve, progress=report, **options))
                     done, read = _sum(done, new), read + len(batch)
             except Exception as error:
                 if not read and not isinstance(error, AppendError):  # nothing is stored
@@ -262,12 +262,12 @@ class FrameWriter(FrameStreamBase):
         self, table: pandas_io.Table, evolve: bool, progress: Progress, options: dict[str, Any]
     ) -> Appended:
         with reporting(progress, len(table.times), self._label) as report:
-            return loading.append(self._source.pool, self._job(table, evolve, progress=report, **options))
+            return append(self._source.pool, self._job(table, evolve, progress=report, **options))
 
-    def _job(self, table: pandas_io.Table, evolve: bool, **options: Any) -> loading.Job:
-        return loading.Job(self._records, table.times, partial(self._fit, table, evolve=evolve), **options)
+    def _job(self, table: pandas_io.Table, evolve: bool, **options: Any) -> Job:
+        return Job(self._records, table.times, partial(self._fit, table, evolve=evolve), **options)
 
-    def _derive(self, data: Any, time: Label | None, evolve: bool) -> loading.Job:
+    def _derive(self, data: Any, time: Label | None, evolve: bool) -> Job:
         """Prepare rows that a batch's transaction appends (`Batch.append`)."""
         return self._job(pandas_io.to_table(data, time=time, zone=self.tz), evolve)
 

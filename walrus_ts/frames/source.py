@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from walrus_ts.columnar.schema import Records, Schema, broken_record
 from walrus_ts.errors import DataError, SchemaError, UsageError, WalrusTSError
 from walrus_ts.ids import TimeAxis, parse_zone
+from walrus_ts.transfer.patience import GRACE_SECONDS, persist
 from walrus_ts.transfer.scan import StreamState, look
-from walrus_ts.transfer.wire import GRACE_SECONDS, persist
 
 if TYPE_CHECKING:
     from datetime import tzinfo

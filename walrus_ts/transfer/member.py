@@ -14,8 +14,9 @@ from walrus_ts.columnar.commands import bulk, command, command_of_ids, id_list
 from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
 from walrus_ts.columnar.schema import Records
 from walrus_ts.errors import GroupMissingError
+from walrus_ts.transfer.patience import GRACE_SECONDS, LOST, persist
 from walrus_ts.transfer.script import Script
-from walrus_ts.transfer.wire import GRACE_SECONDS, LOST, PATIENCE_SECONDS, Wire, check, persist, refuse_error
+from walrus_ts.transfer.wire import Wire, check, refuse_error
 
 if TYPE_CHECKING:
     from walrus_ts.cluster import Pool
@@ -370,7 +371,7 @@ class Member:
             self._run(_LEAVE, [key], [self.group, self.consumer], GRACE_SECONDS)
 
     def _run(
-        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], seconds: float = PATIENCE_SECONDS
+        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], seconds: float | None = None
     ) -> Any:
         try:
             return persist(self.pool, lambda wire: script.run(wire, keys, arguments), seconds)

@@ -9,16 +9,14 @@ import builtins
 import re
 import secrets
 import ssl
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from redis.exceptions import (
     AuthenticationError,
-    AuthorizationError,
     BusyLoadingError,
     ConnectionError,  # redis-py's own, which its users catch
     NoPermissionError,
@@ -38,12 +36,6 @@ from walrus_ts.sentinel import MasterPool
 if TYPE_CHECKING:
     from walrus_ts.cluster import Pool
 
-T = TypeVar("T")
-
-LOST = (ConnectionError, TimeoutError)
-REFUSED_LOGIN = (AuthenticationError, AuthorizationError)  # redis-py derives them from ConnectionError
-PATIENCE_SECONDS = 60.0  # for which the server may be away
-GRACE_SECONDS = 1.0  # likewise, where somebody waits for a small answer, or for an end
 _FIRST_BUFFER = 1 << 16
 
 _ERRORS: dict[str, type[Exception]] = {
@@ -242,34 +234,6 @@ def is_open(pool: Pool) -> bool:
     pool = pool.master if isinstance(pool, SlotPool) else pool
     connections = getattr(pool, "_connections", None) or pool._available_connections  # a blocking pool's; any other's
     return any(connection._sock is not None for connection in connections)
-
-
-def persist(pool: Pool, work: Callable[[Wire], T], seconds: float = PATIENCE_SECONDS) -> T:
-    """Do work on a connection, and all of it again on another one where that is lost.
-
-    Parameters
-    ----------
-    pool : Pool
-    work : callable
-        May be done twice: a connection may be lost before a command comes to the server, or behind it.
-    seconds : float
-        For which the server may be away.
-
-    Raises
-    ------
-    redis.exceptions.RedisError
-        The server refuses, or was away for too long.
-    """
-    end, pause = time.monotonic() + seconds, 0.02
-    while True:
-        try:
-            with Wire(pool) as wire:
-                return work(wire)
-        except (*LOST, BusyLoadingError) as error:
-            if isinstance(error, REFUSED_LOGIN) or time.monotonic() > end:
-                raise
-            time.sleep(pause)
-            pause = min(1.0, 2 * pause)
 
 
 def to_exception(reply: resp.ErrorReply) -> Exception:
