@@ -13,8 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.helpers import wait_until
-from walrus_ts.embedded import _find_binary
+from tests.helpers import server_program, wait_until
 
 SERVICE = "ticks-master"
 PASSWORD = "servers' s3cret"
@@ -77,7 +76,7 @@ class Sentinels:
         )
         (folder / "conf").write_text(text)
         with (folder / "log").open("wb") as log:
-            self._processes[port] = subprocess.Popen([_find_binary(), folder / "conf", *options], stdout=log)
+            self._processes[port] = subprocess.Popen([server_program(), folder / "conf", *options], stdout=log)
         wait_until(lambda: self._answers(port))
 
     def client(self, port: int) -> redis.Redis:
