@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from walrus_ts.cluster import ElsewhereError
 from walrus_ts.columnar import text
 from walrus_ts.columnar.commands import EMPTY_PAIR, command
 from walrus_ts.columnar.fitting import Fitted
@@ -101,10 +102,10 @@ def append_few(pool: Pool, records: Records, record: bytes, origin: Origin, rows
                 # Nothing is added now; but an earlier try, whose answer was lost, may have been carried out.
                 return lost and _lies_there(wire, records.key, *rows[0])
         except RedisError as error:
-            lost = lost or (sent and isinstance(error, LOST))
-            if not lost:
+            lost = lost or (sent and isinstance(error, LOST) and not isinstance(error, ElsewhereError))
+            if not lost and not isinstance(error, ElsewhereError):
                 raise
-            patience.wait(error, partial(_stopped, records.key, rows))
+            patience.wait(error, partial(_stopped, records.key, rows) if lost else None)
 
 
 def _stopped(key: bytes, rows: Sequence[Row], error: Exception) -> AppendError:

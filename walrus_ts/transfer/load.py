@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from walrus_ts.cluster import ElsewhereError
 from walrus_ts.columnar import commands
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.fitting import Fitted
@@ -30,7 +31,7 @@ from walrus_ts.transfer.job import Appended, Job, check_late, first_write, iso, 
 from walrus_ts.transfer.loads import LoadRecord, Progress
 from walrus_ts.transfer.patience import PASSING, Patience
 from walrus_ts.transfer.scan import StreamState, current_schema
-from walrus_ts.transfer.wire import DemotedError, Wire, check
+from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,12 +90,12 @@ class _Load:
                     raise self._deleted()  # with its progress, which else goes when all is stored
                 return Appended(self._stored, self._late, self._first_id, self._last_id)
             except PASSING as error:
-                if not self._sent and not isinstance(error, DemotedError):
+                if not self._sent and not isinstance(error, ElsewhereError):
                     raise
                 if self._chunks > known:
                     patience.renew()
                     known = self._chunks
-                patience.wait(error, self._stopped)
+                patience.wait(error, self._stopped if self._sent else None)
 
     def _run_on(self, wire: Wire) -> bool:
         """Store what is left, on one connection; False where another writer came in between."""
@@ -142,10 +143,9 @@ class _Load:
 
     def _look(self, wire: Wire) -> View:
         """Ask how things stand; the progress of an unnamed load begins here, so that its end can be told from it."""
-        begin = [] if self._sent else self._record.begin(self._blank)
+        begin = [] if self._sent else self._record.begin(self._blank, moving=wire.asking)
         replies = wire.ask(*begin, *self._looking())
-        for reply in replies[: len(begin)]:
-            check(reply)
+        self._record.begun([check(reply) for reply in replies[: len(begin)]])
         return self._view(replies[len(begin) :])
 
     def _view(self, replies: list[Any]) -> View:

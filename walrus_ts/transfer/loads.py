@@ -8,6 +8,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.schema import Origin, Records, Schema
@@ -123,6 +124,7 @@ class LoadRecord:
         self.unnamed = token is not None
         self.new = not given
         self.key = records.load(token[1].encode()) if token else records.loads
+        self._undo = False  # something was written before the first row
 
     @property
     def expired(self) -> bool:
@@ -133,9 +135,19 @@ class LoadRecord:
         """Return the command that reads the progress."""
         return command(b"GET", self.key) if self.unnamed else command(b"HGET", self.key, self.name.encode())
 
-    def begin(self, progress: Progress) -> list[bytes]:
-        """Return the commands that write what has to be there before the first row: the end can be told from it."""
-        return [self._set(progress)] if self.new else []
+    def begin(self, progress: Progress, *, moving: bool) -> list[bytes]:
+        """Return the commands that write what has to be there before the first row.
+
+        For a load without a name, the progress: its end can be told from it. For others, where the slot is on its way
+        to the server, the key: that takes no transaction with keys that are not there (TRYAGAIN).
+        """
+        if self.unnamed:
+            return [self._set(progress)] if self.new else []
+        return [command(b"HSETNX", self.key, self.name.encode(), progress.to_json())] if moving else []
+
+    def begun(self, replies: list[Any]) -> None:
+        """Take note of what the commands of `begin` were answered with."""
+        self._undo = self._undo or bool(replies and replies[0] != 0)
 
     def write(self, progress: Progress) -> bytes:
         """Return the command that writes the progress together with rows."""
@@ -149,7 +161,9 @@ class LoadRecord:
 
     def forget(self) -> list[bytes]:
         """Return the commands that undo those of `begin`."""
-        return [command(b"DEL", self.key)] if self.new else []
+        if not self._undo:
+            return []
+        return [command(b"DEL", self.key) if self.unnamed else command(b"HDEL", self.key, self.name.encode())]
 
     def _set(self, progress: Progress) -> bytes:
         return command(b"SET", self.key, progress.to_json(), b"EX", b"%d" % _TOKEN_SECONDS)

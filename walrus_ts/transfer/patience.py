@@ -14,6 +14,7 @@ from redis.exceptions import (
     TimeoutError,  # likewise
 )
 
+from walrus_ts.cluster import ElsewhereError
 from walrus_ts.transfer.wire import Wire
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Patience:
     ----------
     seconds : float, optional
         For which the server may be away; `PATIENCE_SECONDS` without it.
+    elsewhere : float, optional
+        Likewise, where others of its cluster answer: one of them takes its place soon, or has the slot already.
 
     Examples
     --------
@@ -56,13 +59,14 @@ class Patience:
                 patience.wait(error)
     """
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float | None = None, elsewhere: float | None = None) -> None:
         self._seconds = PATIENCE_SECONDS if seconds is None else seconds
+        self._elsewhere = PATIENCE_SECONDS if elsewhere is None else elsewhere
         self.renew()
 
     def renew(self) -> None:
         """Begin anew: the work has come further."""
-        self._end = time.monotonic() + self._seconds
+        self._begun = time.monotonic()
         self._pause = _FIRST_PAUSE
 
     def wait(self, error: Exception, stopped: Callable[[Exception], Exception] | None = None) -> float:
@@ -80,7 +84,8 @@ class Patience:
         Exception
             It does not pass, or the patience is at its end.
         """
-        if not passes(error) or time.monotonic() > self._end:
+        seconds = self._elsewhere if isinstance(error, ElsewhereError) else self._seconds
+        if not passes(error) or time.monotonic() > self._begun + seconds:
             if stopped is None:
                 raise error
             raise stopped(error) from error
@@ -89,7 +94,7 @@ class Patience:
         return pause
 
 
-def persist(pool: Pool, work: Callable[[Wire], T], seconds: float | None = None) -> T:
+def persist(pool: Pool, work: Callable[[Wire], T], patience: Patience | None = None) -> T:
     """Do work on a connection, and all of it again on another one where that is lost.
 
     Parameters
@@ -97,15 +102,15 @@ def persist(pool: Pool, work: Callable[[Wire], T], seconds: float | None = None)
     pool : Pool
     work : callable
         May be done twice: a connection may be lost before a command comes to the server, or behind it.
-    seconds : float, optional
-        For which the server may be away (`Patience`).
+    patience : Patience, optional
+        The usual one without it.
 
     Raises
     ------
     redis.exceptions.RedisError
         The server refuses, or was away for too long.
     """
-    patience = Patience(seconds)
+    patience = patience or Patience()
     while True:
         try:
             with Wire(pool) as wire:

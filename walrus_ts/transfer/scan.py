@@ -13,7 +13,7 @@ from walrus_ts.columnar.replies import Entries, EntriesReply, glance
 from walrus_ts.columnar.schema import Origin, Records, Schema
 from walrus_ts.errors import ServerError, UsageError
 from walrus_ts.ids import MAX_SEQUENCE, StreamId
-from walrus_ts.transfer.patience import LOST, PASSING, Patience
+from walrus_ts.transfer.patience import GRACE_SECONDS, LOST, PASSING, Patience, persist
 from walrus_ts.transfer.wire import Wire, check, refuse_error
 
 if TYPE_CHECKING:
@@ -84,12 +84,15 @@ def read_end(pool: Pool, records: Records, count: int, *, reverse: bool) -> tupl
     """
     verb, low, high = (b"XREVRANGE", b"+", b"-") if reverse else (b"XRANGE", b"-", b"+")
     page = command(verb, records.key, low, high, b"COUNT", b"%d" % count)
-    with Wire(pool) as wire:
+
+    def read(wire: Wire) -> tuple[list[Any], Schema | None]:
         entries, info, record = wire.ask(
             page, command(b"XINFO", b"STREAM", records.key), command(b"GET", records.schema)
         )
-    schema = current_schema(StreamState.of(info, records.key), check(record, records.schema), records)
-    return check(entries)[:: -1 if reverse else 1], schema
+        schema = current_schema(StreamState.of(info, records.key), check(record, records.schema), records)
+        return check(entries)[:: -1 if reverse else 1], schema
+
+    return persist(pool, read, Patience(GRACE_SECONDS))
 
 
 def current_schema(state: StreamState | None, record: bytes | None, records: Records) -> Schema | None:

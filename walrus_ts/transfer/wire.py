@@ -26,12 +26,13 @@ from redis.exceptions import (
     TimeoutError,  # likewise
 )
 
-from walrus_ts.cluster import SlotPool
+from walrus_ts.cluster import ElsewhereError, SlotPool
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import bulk, command
 from walrus_ts.columnar.replies import SLACK
 from walrus_ts.connection import wait_readable
 from walrus_ts.sentinel import MasterPool
+from walrus_ts.transfer.asking import Asking
 
 if TYPE_CHECKING:
     from walrus_ts.cluster import Pool
@@ -58,10 +59,6 @@ _LONGEST_ERROR = 512
 _SCRIPT_REFUSED = re.compile(r"The user executing the script can't|ACL failure in script")
 
 
-class DemotedError(ConnectionError):
-    """The connection leads to the wrong server, and nothing has been carried out: another is the master."""
-
-
 class Wire:
     """A connection borrowed from a pool; a context manager that gives it back.
 
@@ -78,6 +75,7 @@ class Wire:
         self._pool = pool
         self._by_sentinel = pool if isinstance(pool, MasterPool) else None
         self._connection: Any = None
+        self._asking: Asking | None = None
         self._end, self._lines = b"", 0
         self._expected = _FIRST_BUFFER
 
@@ -88,14 +86,21 @@ class Wire:
             if _is_refusal(error.__context__):  # to try again would not help
                 raise AuthenticationError(str(error)) from error
             raise
+        if isinstance(self._pool, SlotPool) and self._pool.asks(self._connection):
+            self._asking = Asking()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._asking = self._connection, None, None
         if kind is not None or self.busy:  # a reply may still be on its way
             connection.disconnect()
         self._end = b""
         self._pool.release(connection)
+
+    @property
+    def asking(self) -> bool:
+        """Tell whether the server is one of a cluster that the slot is still on its way to."""
+        return self._asking is not None
 
     @property
     def busy(self) -> bool:
@@ -118,6 +123,8 @@ class Wire:
         if timeout is not None:
             connection._sock.settimeout(timeout + block_ms / 1_000)
         self.send([blocking])
+        if self._asking is not None:
+            self._receive_exactly(len(self._asking.answer))
         if timeout is None or block_ms == 0:
             wait_readable(connection)
         reply = self.receive()
@@ -139,6 +146,9 @@ class Wire:
         """
         if self._by_sentinel is not None:
             self._by_sentinel.check(self._connection)
+        if self._asking is not None:
+            buffers, opened = self._asking.before(buffers), self._asking.before_opened(opened)
+            lines += bool(lines)
         token = secrets.token_hex(16).encode()
         self._end, self._lines = bulk(token), lines
         pieces = [*buffers, command(b"ECHO", token), *opened]
@@ -180,7 +190,15 @@ class Wire:
         if self._by_sentinel is not None:
             _refuse_demoted(reply[:-SLACK])
             _refuse_demoted(lines)
+        if self._asking is not None:
+            return self._asking.remove(reply), self._asking.remove_opened(lines)
         return reply, lines
+
+    def _receive_exactly(self, count: int) -> None:
+        """Receive what ASKING is answered with before a reply that is waited for."""
+        view = memoryview(bytearray(count))
+        while view:
+            view = view[self._receive_into(view) :]
 
     def _find_end(self, buffer: np.ndarray[Any, Any], filled: int) -> int:
         """Return the position behind the end mark, -1 where it has not come."""
@@ -218,7 +236,7 @@ def _refuse_demoted(replies: bytes | memoryview) -> None:
 
     Raises
     ------
-    DemotedError
+    ElsewhereError
         Work goes on with another connection.
     """
     raw = bytes(replies)
@@ -226,7 +244,7 @@ def _refuse_demoted(replies: bytes | memoryview) -> None:
         return
     for reply in resp.parse(raw):  # it may be a value that reads so
         if isinstance(reply, resp.ErrorReply) and any(word in reply.message for word in _DEMOTED):
-            raise DemotedError(f"the server is not the master, or not for long: {reply.message}")
+            raise ElsewhereError(f"the server is not the master, or not for long: {reply.message}")
 
 
 def is_open(pool: Pool) -> bool:
@@ -240,7 +258,10 @@ def to_exception(reply: resp.ErrorReply) -> Exception:
     """Turn an error reply into redis-py's exception for it."""
     code, _, rest = reply.message.partition(" ")
     if reply.message.startswith(_MOVED):
-        return DemotedError(f"the server has not the key's slot, or not for long: {reply.message}")
+        return ElsewhereError(
+            f"the server has not the key's slot, or not all of it, or not for long: {reply.message}. `CLUSTER NODES` "
+            "tells whether the slot is on its way to another server."
+        )
     if code == "NOPERM" or _SCRIPT_REFUSED.search(reply.message):
         return NoPermissionError(
             f'{rest} ("Security" in walrus_ts\'s documentation lists what each kind of work needs; `ACL LOG`, on the '
