@@ -25,6 +25,7 @@ from walrus_ts.progress import Progress, reporting
 from walrus_ts.transfer.few import MOST_COLUMNS, MOST_ROWS, append_few, is_stored, stopped_at
 from walrus_ts.transfer.job import Appended, Job
 from walrus_ts.transfer.load import append
+from walrus_ts.transfer.patience import LOST
 from walrus_ts.transfer.scan import Range, fix_end, pages
 from walrus_ts.transfer.wire import Wire, check
 
@@ -210,8 +211,11 @@ class FrameWriter(FrameStreamBase):
 
     def _plan_few(self, frame: pd.DataFrame) -> None:
         """Keep how such frames are written, for the next one."""
-        with Wire(self._source.pool) as wire:
-            record = check(wire.ask(command(b"GET", self._records.schema))[0], self._records.schema)
+        try:
+            with Wire(self._source.pool) as wire:
+                record = check(wire.ask(command(b"GET", self._records.schema))[0], self._records.schema)
+        except LOST:  # the rows are stored; the next ones go the long way again
+            return
         schema = None if record is None else Schema.from_json(record, self._records.schema)
         if schema is not None and schema.origin is not None and len(schema.columns) <= MOST_COLUMNS:
             plan = Plan.of(frame, schema)
