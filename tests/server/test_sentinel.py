@@ -116,6 +116,15 @@ def test_option_that_nobody_knows(query: str) -> None:
         connect(f"redis+sentinel://h/svc?{query}")
 
 
+def test_url_of_tls() -> None:
+    """`rediss+sentinel://` stands for TLS to the servers and to the sentinels, whose options may be others."""
+    with connect("rediss+sentinel://h:1/svc?ssl_ca_certs=a&sentinel_ssl_ca_certs=b") as database:
+        with connect(database.url) as again:
+            assert again.url == database.url
+        assert database.url.startswith("redis+sentinel://h:1/svc?ssl=True&ssl_ca_certs=a&sentinel_ssl=True&")
+        assert database.url.endswith("&sentinel_ssl_ca_certs=b")
+
+
 def test_replicas_have_no_url() -> None:
     """A database on any replica has no URL: `connect` leads to masters."""
     manager = redis.Sentinel([("h", 1)])
