@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from tests.helpers import wait_until
-from walrus_ts.embedded import _find_binary
+from tests.helpers import server_program, wait_until
 
 SLOTS = 16_384
 NODE_TIMEOUT_MS = 2_000  # a master that has not answered for so long is replaced
@@ -40,7 +41,7 @@ class Node:
         settings |= {"cluster-node-timeout": NODE_TIMEOUT_MS, "repl-diskless-sync-delay": 0}
         settings |= {"cluster-allow-replica-migration": "no"}
         options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-        self._process = subprocess.Popen([_find_binary(), *options], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([server_program(), *options], stdout=subprocess.DEVNULL)
 
     def kill(self) -> None:
         """End it at once (SIGKILL)."""
@@ -158,6 +159,24 @@ class Cluster:
         source, slot, name = self.master(key), self.slot(key), target.name
         for node in (target, source):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", name)
+
+    @contextmanager
+    def guest(self, folder: Path) -> Iterator[Node]:
+        """Have one more server for a while, to which no slot belongs."""
+        node = Node(folder)
+        node.start()
+        try:
+            wait_until(node.answers)
+            node.ask("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+            wait_until(lambda: all(node.name in other.ask("CLUSTER", "NODES") for other in self.nodes))
+            wait_until(lambda: "cluster_state:ok" in node.ask("CLUSTER", "INFO"))
+            yield node
+            name = node.name
+        finally:
+            node.kill()
+            node.client.close()
+        for other in self.nodes:
+            other.ask("CLUSTER", "FORGET", name)
 
     def move(self, key: str) -> None:
         """Move a key's slot, and what is in it, to another master."""

@@ -1,8 +1,11 @@
 """What tests share that is no fixture."""
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from walrus_ts.embedded import _find_binary
 
 T = TypeVar("T")
 
@@ -33,6 +36,11 @@ def wait_until(predicate: Callable[[], T], timeout: float = 10, interval: float 
             raise AssertionError(f"{name} still gave {value!r} after {timeout} s")
         time.sleep(interval)
     return value
+
+
+def server_program() -> str:
+    """Return the program of a test's own servers: WALRUS_TS_TEST_SERVER, else the embedded one's."""
+    return os.environ.get("WALRUS_TS_TEST_SERVER") or str(_find_binary())
 
 
 def hash_tag(key: str) -> str:

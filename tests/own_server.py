@@ -12,8 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.helpers import wait_until
-from walrus_ts.embedded import _find_binary
+from tests.helpers import server_program, wait_until
 
 
 class OwnServer:
@@ -32,7 +31,7 @@ class OwnServer:
         settings = {"bind": "127.0.0.1", "port": self.port, "dir": self.folder, "save": "", "appendonly": "yes"}
         settings |= {"appendfsync": "always"}
         options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-        self._process = subprocess.Popen([_find_binary(), *options], stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen([server_program(), *options], stdout=subprocess.DEVNULL)
         wait_until(self._answers)
 
     def kill(self) -> None:

@@ -7,14 +7,15 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.helpers import wait_until
-from walrus_ts.embedded import _find_binary
+from tests.helpers import server_program, wait_until
+from tests.tls import Certificates, need
 
 SERVICE = "ticks-master"
 PASSWORD = "servers' s3cret"
@@ -29,6 +30,14 @@ appendonly no
 repl-diskless-sync-delay 0
 requirepass "{password}"
 masterauth "{password}"
+"""
+_TLS = """\
+port 0
+tls-port {port}
+tls-replication yes
+tls-cert-file {certificate}
+tls-key-file {key}
+tls-ca-cert-file {authority}
 """
 _SENTINEL = """\
 port {port}
@@ -46,8 +55,9 @@ sentinel failover-timeout {service} 2000
 class Sentinels:
     """Servers that stand in for each other, and those that watch over them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: Certificates | None = None) -> None:
         self._folder = folder
+        self._tls = tls
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self.ports = _free_ports(5)
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports[2:])
@@ -75,15 +85,22 @@ class Sentinels:
             password=PASSWORD,
             own_password=SENTINEL_PASSWORD,
         )
-        (folder / "conf").write_text(text)
+        (folder / "conf").write_text(text if self._tls is None else text.partition("\n")[2] + self._tls_config(port))
+        program = server_program() if self._tls is None else need("redis-server")
         with (folder / "log").open("wb") as log:
-            self._processes[port] = subprocess.Popen([_find_binary(), folder / "conf", *options], stdout=log)
+            self._processes[port] = subprocess.Popen([program, folder / "conf", *options], stdout=log)
         wait_until(lambda: self._answers(port))
+
+    def _tls_config(self, port: int) -> str:
+        assert self._tls
+        shown = {"certificate": "server.pem", "key": "server.key", "authority": "ca.pem"}
+        return _TLS.format(port=port, **{name: self._tls.path(file) for name, file in shown.items()})
 
     def client(self, port: int) -> redis.Redis:
         """Connect to one of them."""
         password = PASSWORD if port in self.ports[:2] else SENTINEL_PASSWORD
-        return redis.Redis("127.0.0.1", port, password=password, retry=Retry(NoBackoff(), 0))
+        tls: dict[str, Any] = {} if self._tls is None else {"ssl": True, **self._tls.shown_by("client")}
+        return redis.Redis("127.0.0.1", port, password=password, retry=Retry(NoBackoff(), 0), **tls)
 
     def named(self) -> int:
         """Return the port of the master that the sentinels agree on; 0 where they do not."""
@@ -158,9 +175,9 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def sentinels(folder: Path) -> Iterator[Sentinels]:
-    """Start them, and end them with the block."""
-    made = Sentinels(folder)
+def sentinels(folder: Path, tls: Certificates | None = None) -> Iterator[Sentinels]:
+    """Start them, and end them with the block; all of them speak TLS where there are certificates."""
+    made = Sentinels(folder, tls)
     try:
         made.start()
         yield made

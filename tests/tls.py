@@ -27,6 +27,14 @@ class Certificates:
         """Return a file's path."""
         return str(self._folder / name)
 
+    def shown_by(self, client: str, authority: str = "ca") -> dict[str, str]:
+        """Give what a client takes to show its certificate, and to check a server's."""
+        return {
+            "ssl_ca_certs": self.path(f"{authority}.pem"),
+            "ssl_certfile": self.path(f"{client}.pem"),
+            "ssl_keyfile": self.path(f"{client}.key"),
+        }
+
     def authority(self, name: str) -> None:
         """Make an authority."""
         self._run("req", "-x509", *self._new_key(name), "-out", f"{name}.pem", "-days", "2")

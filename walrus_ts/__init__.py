@@ -21,7 +21,7 @@ from walrus_ts.group_stream import ConsumerGroupStream
 from walrus_ts.message import Message
 from walrus_ts.stream import Stream
 from walrus_ts.timeseries import TimeSeries, TimeSeriesStream
-from walrus_ts.transfer.load import Appended
+from walrus_ts.transfer.job import Appended
 
 __all__ = [
     "AppendError",

@@ -19,7 +19,7 @@ from walrus_ts.columnar.commands import id_list
 from walrus_ts.errors import BatchLostError, GroupMissingError, UsageError
 from walrus_ts.stacking import Stacked
 from walrus_ts.transfer.commit import commit
-from walrus_ts.transfer.load import Job
+from walrus_ts.transfer.job import Job
 from walrus_ts.transfer.member import Member
 
 _LEAVING = (KeyboardInterrupt, SystemExit, GeneratorExit)

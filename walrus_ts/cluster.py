@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 from redis.cluster import ClusterNode, RedisCluster
@@ -16,8 +16,11 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     ClusterDownError,
+    MovedError,
+    NoPermissionError,
     RedisClusterException,
     RedisError,
+    ResponseError,
     SlotNotCoveredError,
     TryAgainError,
 )
@@ -25,7 +28,7 @@ from redis.exceptions import (
 from walrus_ts.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from redis.typing import KeyT
 
@@ -37,12 +40,26 @@ _PATIENCE_SECONDS = 1.0  # who can wait for longer, until a master that failed i
 _PAUSE_SECONDS = 0.02
 
 
+class ElsewhereError(redis.ConnectionError):
+    """Another server has what was asked for, or will have it soon; nothing has been carried out."""
+
+
+class _Lent(NamedTuple):
+    """Where a connection was lent from, and whether each command needs ASKING before it."""
+
+    pool: redis.ConnectionPool
+    asking: bool
+
+
 @dataclass(frozen=True)
 class SlotPool:
     """Lends connections to the server that has a slot now, as a pool of redis-py's lends those to one server.
 
     Before it lends one, it asks that server for the keys (EXISTS). So what is done with the connection is answered by a
     redirection only where the slot moves at that very moment; this costs a round trip.
+
+    While a slot is on its way to another server, its keys are on one of two. A connection then leads to the one that
+    has them all; where that is the new one, it takes a command for them only behind ASKING (`asks`).
 
     Parameters
     ----------
@@ -52,19 +69,22 @@ class SlotPool:
         Of one slot.
     slot : int
         Two pools of one slot are equal.
+    beside : tuple of keys
+        Others of the slot that the work may be about: they have to be on the same server.
     """
 
     client: Any  # a RedisCluster, whose methods have no types
     keys: tuple[KeyT, ...] = field(compare=False)
     slot: int
-    _lenders: dict[Any, redis.ConnectionPool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    beside: tuple[KeyT, ...] = field(default=(), compare=False)
+    _lent: dict[Any, _Lent] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # Servers that have no slot yet are not among the client's.
+    _strangers: dict[tuple[str, int], ClusterNode] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def master(self) -> redis.ConnectionPool:
         """The connections to the server that had the slot when it was last asked for."""
-        node = self.client.nodes_manager.get_node_from_slot(self.slot)
-        pool: redis.ConnectionPool = self.client.get_redis_connection(node).connection_pool
-        return pool
+        return self._connections(self.client.nodes_manager.get_node_from_slot(self.slot))
 
     def holds(self, key: bytes) -> bool:
         """Tell whether a key is in the slot."""
@@ -79,8 +99,10 @@ class SlotPool:
 
         Raises
         ------
+        ElsewhereError
+            No server takes commands for the slot; it has been asked for a second. Others of the cluster answer.
         redis.ConnectionError
-            No server takes commands for the slot; it has been asked for a second.
+            None does.
         redis.ResponseError
             The server refuses.
         """
@@ -91,52 +113,117 @@ class SlotPool:
             except _PASSING as error:
                 if isinstance(error, _REFUSED_LOGIN):
                     raise
-                self._ask_anew()
+                answered = self._ask_anew()
                 if time.monotonic() > end:
-                    raise self._unreachable(error) from error
+                    raise self._unreachable(error, answered=answered) from error
             time.sleep(_PAUSE_SECONDS)
+
+    def asks(self, connection: Any) -> bool:
+        """Tell whether a connection that is lent leads to a server that the slot is still on its way to."""
+        return self._lent[connection].asking
 
     def release(self, connection: Any) -> None:
         """Take a connection back."""
-        self._lenders.pop(connection).release(connection)
+        self._lent.pop(connection).pool.release(connection)
 
-    def _ask_anew(self) -> None:
-        """Ask which server has which slots; where none answers, the next try to reach one says so."""
+    def _ask_anew(self) -> bool:
+        """Ask which server has which slots, and tell whether one has answered."""
         with suppress(RedisClusterException, RedisError):
             self.client.nodes_manager.initialize()
+            return True
+        return False
 
     def _lend(self) -> Any:
-        pool = self.master
-        connection: Any = pool.get_connection()
+        source = self.master
         try:
-            connection.send_command("EXISTS", *self.keys)
-            connection.read_response()
-        except BaseException:
-            connection.disconnect()
-            pool.release(connection)
+            connection, _ = _ask(source, [("EXISTS", *self.keys)])
+        except MovedError:
             raise
-        self._lenders[connection] = pool
+        except (AskError, TryAgainError):  # not all of them are there
+            return self._lend_while_moving(source)
+        self._lent[connection] = _Lent(source, asking=False)
         return connection
 
-    def _unreachable(self, error: Exception) -> redis.ConnectionError:
-        return redis.ConnectionError(
+    def _lend_while_moving(self, source: redis.ConnectionPool) -> Any:
+        """Find on which of two servers the keys are: all that exist have to be on one."""
+        keys = [*self.keys, *self.beside]
+        connection, found = _ask(source, [("EXISTS", key) for key in keys], kept=(AskError, NoPermissionError))
+        redirection = next((reply for reply in found if isinstance(reply, AskError)), None)
+        if redirection is not None:
+            # In this order: a key that is not on the one server has come to the other by now, or is nowhere.
+            source.release(connection)
+            target = self._target(redirection, connection)
+            asking = [part for key in keys for part in (("ASKING",), ("EXISTS", key))]
+            connection, there = _ask(target, asking, kept=(NoPermissionError,))
+            if 1 not in found:
+                self._lent[connection] = _Lent(target, asking=True)
+                return connection
+            target.release(connection)
+            if 1 in there:
+                raise TryAgainError("some of its keys are on one server, and some on another")
+            connection = source.get_connection()
+        self._lent[connection] = _Lent(source, asking=False)
+        return connection
+
+    def _target(self, redirection: AskError, connection: Any) -> redis.ConnectionPool:
+        """Return connections to the server that a slot is on its way to."""
+        place = redirection.host or connection.host, redirection.port
+        host, port = self.client.nodes_manager.remap_host_port(*place)
+        node = self.client.get_node(host=host, port=port)
+        if node is None:
+            node = self._strangers.setdefault((host, port), ClusterNode(host, port))  # type: ignore[no-untyped-call]  # redis-py's
+        return self._connections(node)
+
+    def _connections(self, node: ClusterNode) -> redis.ConnectionPool:
+        pool: redis.ConnectionPool = self.client.get_redis_connection(node).connection_pool
+        return pool
+
+    def _unreachable(self, error: Exception, *, answered: bool) -> redis.ConnectionError:
+        return (ElsewhereError if answered else redis.ConnectionError)(
             f"no server of the cluster takes commands for the key {self.keys[0]!r}, of slot {self.slot}: "
             f"{str(error).rstrip('.')}. `CLUSTER NODES` tells which server is away, and whether the slot is on its way "
             f"to another; `CLUSTER SETSLOT {self.slot} STABLE` ends that on both of them."
         )
 
 
+def _ask(
+    pool: redis.ConnectionPool, commands: Sequence[tuple[Any, ...]], kept: tuple[type[ResponseError], ...] = ()
+) -> tuple[Any, list[Any]]:
+    """Borrow a connection, and send commands; errors of EXISTS that are `kept` are among the replies."""
+    connection: Any = pool.get_connection()
+    replies: list[Any] = []
+    try:
+        connection.send_packed_command(connection.pack_commands(commands))
+        for _ in commands:
+            try:
+                replies.append(connection.read_response())
+            except ResponseError as error:
+                replies.append(error)
+        for (verb, *_), reply in zip(commands, replies, strict=True):
+            left = verb == "EXISTS" and isinstance(reply, kept) and not isinstance(reply, MovedError)
+            if isinstance(reply, ResponseError) and not left:
+                raise reply
+    except BaseException:
+        connection.disconnect()
+        pool.release(connection)
+        raise
+    return connection, replies
+
+
 Pool = redis.ConnectionPool | SlotPool
 
 
-def pool_for(client: Any, key: KeyT, *beside: bytes) -> Pool:
+def pool_for(client: Any, key: KeyT, *records: bytes, beside: Iterable[bytes] = ()) -> Pool:
     """Return what lends connections to the server of a key, and of what lies beside it.
 
     Parameters
     ----------
     client : redis.Redis or RedisCluster
         `Database.data`.
-    key, *beside : key
+    key, *records : key
+        What most work is about.
+    beside : iterable of keys
+        What some is.
 
     Raises
     ------
@@ -146,13 +233,22 @@ def pool_for(client: Any, key: KeyT, *beside: bytes) -> Pool:
     if isinstance(client, redis.Redis):
         return client.connection_pool
     slot = client.keyslot(key)
-    if any(client.keyslot(record) != slot for record in beside):
+    if any(client.keyslot(record) != slot for record in (*records, *beside)):
         raise UsageError(
             f"the stream {key!r} has a '}}' in its name, so what is kept beside it cannot lie in its slot of the "
             "cluster. Give it a name without one, or with a hash tag before it: '{ticks}...'.",
             key=key,
         )
-    return SlotPool(client, (key, *beside), slot)
+    return SlotPool(client, (key, *records), slot, tuple(beside))
+
+
+def join_pools(pools: Sequence[Pool]) -> Pool:
+    """Return what lends connections for all that equal pools do: keys of one slot may be on two servers."""
+    first = pools[0]
+    if len(pools) == 1 or not isinstance(first, SlotPool):
+        return first
+    others = [key for pool in pools if isinstance(pool, SlotPool) for key in (*pool.keys, *pool.beside)]
+    return replace(first, beside=tuple(others))
 
 
 def data_cluster(cluster: Any, given: Mapping[str, Any]) -> RedisCluster:

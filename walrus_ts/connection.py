@@ -17,7 +17,7 @@ import redis
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection
 
 from walrus_ts import sentinel
-from walrus_ts.cluster import REDIRECTED, Pool, pool_for
+from walrus_ts.cluster import REDIRECTED, Pool, SlotPool, pool_for
 from walrus_ts.errors import UsageError, WalrusTSError
 
 try:  # redis-py 7 and later
@@ -69,13 +69,23 @@ def send_once(pool: Pool, *command: EncodableT, block: int | None = None) -> Any
     """
     try:
         return _send(pool, *command, block=block)
-    except REDIRECTED:  # it has not been carried out, and the pool finds where the slot is now
-        return _send(pool, *command, block=block)
+    except redis.ResponseError as error:
+        if not isinstance(error, REDIRECTED) and not (isinstance(pool, SlotPool) and _is_unblocked(error)):
+            raise
+        return _send(pool, *command, block=block)  # nothing was carried out; the pool finds where the slot is now
+
+
+def _is_unblocked(error: redis.ResponseError) -> bool:
+    """Tell whether the key has gone that a command was waiting for, as it does when its slot moves (Redis 7.0)."""
+    return str(error).startswith("UNBLOCKED")
 
 
 def _send(pool: Pool, *command: EncodableT, block: int | None) -> Any:
     connection: Any = pool.get_connection()
     try:
+        if isinstance(pool, SlotPool) and pool.asks(connection):
+            connection.send_command("ASKING")
+            connection.read_response()
         connection.send_command(*command)
         if block is None:
             return connection.read_response()

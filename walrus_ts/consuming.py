@@ -19,7 +19,7 @@ import pandas as pd
 from redis.exceptions import RedisError
 
 from walrus_ts.batch import Batch
-from walrus_ts.cluster import Pool
+from walrus_ts.cluster import Pool, join_pools
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import Entries, EntriesReply
 from walrus_ts.columnar.schema import to_bytes
@@ -32,7 +32,8 @@ from walrus_ts.progress import Bar
 from walrus_ts.stacking import Part, Stacked, stack
 from walrus_ts.transfer.batches import Delivery, Feed, take_in_turn
 from walrus_ts.transfer.member import Member
-from walrus_ts.transfer.wire import PATIENCE_SECONDS, Wire, check, is_open
+from walrus_ts.transfer.patience import PATIENCE_SECONDS
+from walrus_ts.transfer.wire import Wire, check, is_open
 
 
 class Batches(Iterator[Batch]):
@@ -340,10 +341,14 @@ def make_batches(
 
 def _members(streams: Sequence[Reading], consumer: bytes) -> list[Member]:
     """Return the consumer as a member of the group: one, or in a cluster one for each slot that streams are in."""
-    keys: dict[Pool, list[bytes]] = {}
+    sources: dict[Pool, list[Source]] = {}
     for source in (stream._source for stream in streams):
-        keys.setdefault(source.pool, []).append(source.records.key)
-    return [Member(pool, to_bytes(streams[0].group), consumer, keys[pool]) for pool in keys]
+        sources.setdefault(source.pool, []).append(source)
+    group = to_bytes(streams[0].group)
+    return [
+        Member(join_pools([one.pool for one in some]), group, consumer, [one.records.key for one in some])
+        for some in sources.values()
+    ]
 
 
 def _tables(streams: Sequence[Reading]) -> Tables:

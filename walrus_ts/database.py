@@ -21,7 +21,7 @@ from walrus_ts.embedded import SCHEME as EMBEDDED
 from walrus_ts.embedded import EmbeddedServer, open_server
 from walrus_ts.embedded import parse_url as parse_embedded
 from walrus_ts.errors import UsageError
-from walrus_ts.sentinel import SCHEME as SENTINEL
+from walrus_ts.sentinel import SCHEMES as SENTINEL_SCHEMES
 from walrus_ts.sentinel import close_sentinels, make_pool
 from walrus_ts.sentinel import parse_url as parse_sentinel
 
@@ -36,7 +36,7 @@ URL_VARIABLE = "WALRUS_TS_URL"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")  # RFC 3986, 3.1
 _CLUSTER_SCHEMES = ("redis+cluster", "rediss+cluster")
-_SCHEMES = ("redis", "rediss", "unix", SENTINEL, *_CLUSTER_SCHEMES)
+_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES, *_CLUSTER_SCHEMES)
 
 
 class Factories:
@@ -259,8 +259,8 @@ def connect(url: str | None = None, **redis_options: Any) -> Database | ClusterD
         call, its data gone with it; ``embedded:///some/folder``: the same with its data kept in the
         folder, for any number of processes; both with ``?db=n``, too.
         ``redis+sentinel://[[user]:password@]host:port,host:port/service[?db=n]``: the master that
-        Sentinel names, whichever it is. Without a URL: the environment variable
-        ``WALRUS_TS_URL``, else ``embedded://``.
+        Sentinel names, whichever it is; ``rediss+sentinel://``: servers and sentinels over TLS.
+        Without a URL: the environment variable ``WALRUS_TS_URL``, else ``embedded://``.
     **redis_options
         What `redis.Redis.from_url` takes: `socket_timeout`, `decode_responses`, ... With Sentinel,
         what `redis.sentinel.Sentinel` takes, too: `sentinel_kwargs`, `min_other_sentinels`, ...
@@ -309,7 +309,7 @@ def connect(url: str | None = None, **redis_options: Any) -> Database | ClusterD
         raise UsageError(f"{given} cannot be read: {problem}", scheme=scheme)
     if scheme in _CLUSTER_SCHEMES:
         return _connect_cluster(url, redis_options)
-    return (_connect_sentinel if scheme == SENTINEL else _from_url)(url, redis_options)
+    return (_connect_sentinel if scheme in SENTINEL_SCHEMES else _from_url)(url, redis_options)
 
 
 def _misspelled(url: str) -> str | None:
@@ -321,7 +321,7 @@ def _misspelled(url: str) -> str | None:
     form = "redis://user:password@host:port/db or unix://user:password@/path?db=0"
     try:
         parts = urlsplit(url)
-        if parts.scheme == SENTINEL:
+        if parts.scheme in SENTINEL_SCHEMES:
             form = "redis+sentinel://user:password@host:port,host:port/service?db=0"
             parse_sentinel(url)
         elif parts.scheme in _CLUSTER_SCHEMES:
@@ -337,7 +337,8 @@ def _misspelled(url: str) -> str | None:
             "(`urllib.parse.quote(password, safe='')`)"
         )
     number = unquote(parts.path).replace("/", "")
-    if parts.scheme not in ("unix", SENTINEL) and number and not number.isdecimal():  # which redis-py takes for 0
+    has_number = parts.scheme not in ("unix", *SENTINEL_SCHEMES)
+    if has_number and number and not number.isdecimal():  # which redis-py takes for 0
         return "behind host and port stands the number of a database, as in redis://host:port/0; found no number"
     return None
 

@@ -21,7 +21,7 @@ from walrus_ts.frames.to_pandas import to_pandas, with_ids
 from walrus_ts.pandas_io import Backend
 from walrus_ts.stacking import Part, stack, widen, with_columns
 from walrus_ts.standing import by_stream, common_zone, pending_frame, status_frame
-from walrus_ts.transfer.load import Appended
+from walrus_ts.transfer.job import Appended
 from walrus_ts.transfer.scan import StreamState
 
 if TYPE_CHECKING:

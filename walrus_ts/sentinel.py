@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from redis import ConnectionPool
 
 SCHEME = "redis+sentinel"
+SCHEMES = (SCHEME, "rediss+sentinel")
 OWN = "sentinel_"  # begins the options that are for the sentinels, in place of the servers
 
 _PORT = 26379  # redis.io, "High availability with Redis Sentinel"
@@ -40,12 +41,15 @@ class SentinelURL(NamedTuple):
         The master's name.
     options, own_options : dict
         For connections to the servers, and for those to the sentinels.
+    tls : bool
+        Both are over TLS, with the options of the servers where the sentinels have none of their own.
     """
 
     hosts: list[tuple[str, int]]
     service: str
     options: dict[str, Any]
     own_options: dict[str, Any]
+    tls: bool
 
 
 def parse_url(url: str) -> SentinelURL:
@@ -55,14 +59,16 @@ def parse_url(url: str) -> SentinelURL:
     ----------
     url : str
         ``redis+sentinel://user:password@host:port,host:port/service``, with options behind a ``?`` as redis-py has
-        them; those that begin with ``sentinel_`` (``sentinel_password``, ...) are for the sentinels.
+        them; those that begin with ``sentinel_`` (``sentinel_password``, ...) are for the sentinels. Or
+        ``rediss+sentinel://...``.
 
     Raises
     ------
     ValueError
         It is none. The message shows no more of it than an option's name if it begins with "Invalid value for".
     """
-    place, _, query = url.partition("://")[2].partition("?")
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
     authority, _, service = place.partition("/")
     login, _, hosts = authority.rpartition("@")
     service = unquote(service.removesuffix("/"))
@@ -73,7 +79,7 @@ def parse_url(url: str) -> SentinelURL:
     options = _options({name: value for name, value in given if not name.startswith(OWN)})
     own = _options({name.removeprefix(OWN): value for name, value in given if name.startswith(OWN)})
     options |= {name: value for name, value in (("username", user), ("password", password)) if value}
-    return SentinelURL([_host(host) for host in hosts.split(",")], service, options, own)
+    return SentinelURL([_host(host) for host in hosts.split(",")], service, options, own, scheme != SCHEME)
 
 
 def _host(written: str) -> tuple[str, int]:
@@ -108,8 +114,9 @@ def make_pool(url: SentinelURL, redis_options: dict[str, Any]) -> SentinelConnec
     TypeError
         An option is not known to redis-py.
     """
-    options = url.options | redis_options
-    own = {name: value for name, value in options.items() if name.startswith("socket_")}  # as redis-py does
+    options = ({"ssl": True} if url.tls else {}) | url.options | redis_options
+    shared = ("socket_", "ssl") if url.tls else ("socket_",)  # redis-py itself shares the former
+    own = {name: value for name, value in options.items() if name.startswith(shared)}
     own |= {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S, "retry": Retry(NoBackoff(), 0)}
     own |= url.own_options | (options.pop("sentinel_kwargs", None) or {})
     manager = Sentinel(url.hosts, sentinel_kwargs=own, **options)  # type: ignore[no-untyped-call]  # redis-py's

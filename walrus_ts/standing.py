@@ -20,8 +20,9 @@ from walrus_ts.frames.to_pandas import to_pandas
 from walrus_ts.ids import StreamId, parse_ids
 from walrus_ts.transfer.dead import Letter
 from walrus_ts.transfer.member import missing_group
+from walrus_ts.transfer.patience import GRACE_SECONDS, Patience, persist
 from walrus_ts.transfer.scan import StreamState
-from walrus_ts.transfer.wire import GRACE_SECONDS, check, persist
+from walrus_ts.transfer.wire import check
 
 Zone = tzinfo | str | None
 
@@ -149,7 +150,7 @@ def _rows_of(source: Source, letters: Sequence[Letter]) -> pd.DataFrame:
 
 def _ask(source: Source, *commands: bytes) -> list[Any]:
     """Ask, and again where the connection is lost."""
-    return persist(source.pool, lambda wire: wire.ask(*commands), GRACE_SECONDS)
+    return persist(source.pool, lambda wire: wire.ask(*commands), Patience(GRACE_SECONDS))
 
 
 def _of_group(reply: Any, group: bytes, source: Source) -> list[Any]:

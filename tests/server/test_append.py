@@ -24,8 +24,9 @@ from tests.relay import Relay
 from walrus_ts import Database, DataError, LateRowsError, SchemaError, UsageError
 from walrus_ts.columnar.schema import Records
 from walrus_ts.timeseries import TimeSeriesStream
-from walrus_ts.transfer import load
-from walrus_ts.transfer.load import Job, append
+from walrus_ts.transfer import patience
+from walrus_ts.transfer.job import Job
+from walrus_ts.transfer.load import append
 
 
 @pytest.fixture
@@ -657,7 +658,7 @@ class TestOtherData:
         self, db: Database, key: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Where a chunk's answer is lost for good, the error says that its rows may be stored, too."""
-        monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.2)
         table = pa.table({"t": pa.array(seconds(30_000).index), "x": range(30_000)})
         reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=15_000))
         with Relay(db, tmp_path) as relay, walrus_ts.connect(relay.url) as through:

@@ -1,9 +1,12 @@
 """Clusters: streams on several servers, slots that move, masters that fail."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +16,11 @@ import redis
 from pandas.testing import assert_frame_equal
 from redis.cluster import LoadBalancingStrategy
 
-from tests.cluster import Cluster
+from tests.cluster import SLOTS, Cluster, Node
 from tests.helpers import wait_until
-from walrus_ts import ClusterDatabase, TimeSeries, UsageError, connect
+from walrus_ts import ClusterDatabase, LateRowsError, TimeSeries, UsageError, WalrusTSError, connect
+from walrus_ts.cluster import ElsewhereError
+from walrus_ts.transfer import patience
 
 KEYS = ["a", "b", "c"]  # each in a slot of its own, and on a server of its own
 
@@ -341,20 +346,203 @@ def test_a_scan_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) -> None:
     assert_frame_equal(pd.concat(found), data, check_freq=False)
 
 
-def test_a_slot_between_two_servers(cluster: Cluster, ts: TimeSeries) -> None:
-    """While a slot is half-way, what needs both halves waits, and says so when it waits in vain."""
-    ts.a.append(frame(10))
-    source = cluster.master("a")
+@contextmanager
+def half_way(cluster: Cluster, key: str, *, moved: bool = True) -> Iterator[tuple[Node, Node]]:
+    """Let a slot stand half-way between two servers, with its keys on the new one or on the old; end the move then."""
+    source = cluster.master(key)
     target = next(node for node in cluster.nodes if node.is_master() and node is not source)
-    cluster.begin_move("a", target)
-    source.ask("MIGRATE", "127.0.0.1", target.port, "a", 0, 5_000)
+    cluster.begin_move(key, target)
     try:
-        with pytest.raises(redis.ConnectionError, match=r"'a', of slot 15495: .*CLUSTER SETSLOT 15495 STABLE"):
-            ts.a.frame()
+        if moved:
+            cluster.move_keys(key, target)
+        yield source, target
     finally:
-        cluster.move_keys("a", target)
-        cluster.end_move("a", target)
+        cluster.move_keys(key, target)
+        cluster.end_move(key, target)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up soon."""
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.5)
+
+
+def test_a_slot_half_way(cluster: Cluster, ts: TimeSeries, impatient: None) -> None:
+    """Every kind of work finds a stream that is on the new server while its slot still belongs to the old one."""
+    ts.create()
+    ts.a.append(frame(10))
+    with half_way(cluster, "a"):
+        work: list[Callable[[], Any]] = [
+            lambda: len(ts.a.frame()) == 10,
+            lambda: ts.a.append(frame(1, "2024-02-01")).rows == 1,
+            lambda: ts.a.append(frame(1, "2024-02-02")).rows == 1,
+            lambda: ts.a.append(frame(20_000, "2024-02-03")).rows == 20_000,
+            lambda: ts.a.append(frame(20_000, "2024-03-01"), load="march").rows == 20_000,
+            lambda: ts.a.append(frame(20_000, "2024-03-01"), load="march").rows == 0,
+            lambda: ts.a.loads().index.tolist() == ["march"],
+            lambda: ts.a.add({"x": 1.0}, id=pd.Timestamp("2024-04-01")),
+            lambda: len(ts.a.frame()) == 40_013,
+            lambda: len(ts.a.tail(3)) == 3,
+            lambda: len(ts.a.read_frame(1)) == 1,
+            lambda: len(ts.a.read_frame(1, block=100)) == 1,
+            lambda: len(ts.a.read(count=1, block=100)) == 1,
+            lambda: ts.a.dead_letters().empty,
+            lambda: ts.status()["length"].tolist() == [40_013, 0, 0],
+            lambda: sum(batch.ack() for batch in ts.batches(wait=0)) == 40_010,
+            lambda: ts.a.delete_range("2024-02-01", "2024-02-02") == 2,
+            ts.a.drop,
+        ]
+        for number, step in enumerate(work):
+            assert step(), number
+    assert ts.a.frame().empty
+
+
+def test_a_transaction_half_way(cluster: Cluster, db: ClusterDatabase, impatient: None) -> None:
+    """A batch's transaction is carried out on the new server, where all its keys are."""
+    ts = db.time_series("g", ["{a}ticks", "{a}sums"])
+    ts.create()
+    ts.append(dict.fromkeys(ts.keys, frame(10)))
+    db.set("{a}seen", 0)
+    with half_way(cluster, "a"):
+        for batch in ts["{a}ticks"].batches(wait=0):
+            with batch.transaction() as pipe:
+                pipe.incrby("{a}seen", len(batch))
+                batch.append(ts["{a}sums"], frame(1, "2024-02-01"))
+        assert pipe.replies == [10]
+    assert db.get("{a}seen") == b"10"
+    assert ts.status()["length"].tolist() == [10, 11]
+
+
+def test_a_wait_half_way(cluster: Cluster, ts: TimeSeries) -> None:
+    """A read that waits on the new server has what comes there, however long it waits."""
+    ts.create()
+    with half_way(cluster, "a"):
+        for block in (0, 10_000):
+            with meanwhile(lambda: (time.sleep(0.3), ts.a.add({"n": 1}))):
+                assert len(ts.a.read_frame(block=block)) == 1
+
+
+def test_values_that_read_like_answers(cluster: Cluster, ts: TimeSeries) -> None:
+    """What ASKING is answered with is told from values that read like it."""
+    data = pd.DataFrame({"s": ["+OK\r\n", "$3\r\nfoo\r\n+OK\r\n"]}, index=frame(2).index)
+    ts.a.append(data)
+    with half_way(cluster, "a"):
+        assert_frame_equal(ts.a.frame(), data, check_freq=False)
+
+
+@pytest.mark.parametrize("moves", [1, 3])
+def test_a_load_while_its_slot_stands_half_way(cluster: Cluster, ts: TimeSeries, moves: int) -> None:
+    """A load follows its keys to the new server before the slot is there, and goes on when it is: each row once."""
+    data = frame(100_000)
+    ts.a.append(frame(1, "2023-01-01"))
+
+    def move() -> None:
+        for number in range(moves):
+            wait_until(lambda number=number: ts.a.length() > 20_000 * (number + 1), interval=0.001)  # type: ignore[misc]
+            with half_way(cluster, "a"):
+                before = ts.a.length()
+                wait_until(lambda before=before: ts.a.length() > min(before, 90_000), interval=0.001)  # type: ignore[misc]
+
+    with meanwhile(move):
+        assert ts.a.append(data).rows == len(data)
+    assert_frame_equal(ts.a.frame("2024"), data, check_freq=False)
+
+
+def test_a_scan_while_its_slot_stands_half_way(cluster: Cluster, ts: TimeSeries) -> None:
+    """A scan follows its keys to the new server, and on from there."""
+    data = frame(100_000)
+    ts.a.append(data)
+    scan = ts.a.scan().frames(rows=20_000)
+    found = [next(scan)]
+    with half_way(cluster, "a"):
+        found.append(next(scan))
+    found += scan
+    assert_frame_equal(pd.concat(found), data, check_freq=False)
+
+
+def test_a_slot_that_has_begun_to_move(cluster: Cluster, ts: TimeSeries, impatient: None) -> None:
+    """While a stream is still on the old server, what is there can be read and added to."""
+    ts.create()
+    for day in (1, 2):
+        ts.a.append(frame(1, f"2024-01-0{day}"))
+    with half_way(cluster, "a", moved=False):
+        assert ts.a.append(frame(1, "2024-01-03")).rows == 1
+        assert len(ts.a.frame()) == 3
+        assert sum(batch.ack() for batch in ts.a.batches(wait=0)) == 3
+
+
+def test_keys_on_two_servers(cluster: Cluster, ts: TimeSeries, impatient: None) -> None:
+    """While a stream is on one server and its record on the other, work waits, and says so when it waits in vain."""
+    ts.a.append(frame(10))
+    with half_way(cluster, "a", moved=False) as (source, target):
+        source.ask("MIGRATE", "127.0.0.1", target.port, "a", 0, 5_000)
+        for work in (
+            ts.a.frame,
+            lambda: ts.a.append(frame(1, "2024-02-01")),
+            lambda: ts.a.append(frame(10, "2024-03")),
+        ):
+            with pytest.raises(redis.ConnectionError, match=r"'a', of slot 15495: .*CLUSTER SETSLOT 15495 STABLE"):
+                work()
     assert len(ts.a.frame()) == 10
+
+
+def test_a_loaders_rights(cluster: Cluster, db: ClusterDatabase) -> None:
+    """What a loader needs besides in a cluster is what the documentation says, and no less."""
+    db.time_series("g", "ticks").ticks.append(frame(1))
+    text = Path(__file__).parents[2].joinpath("docs", "security.md").read_text(encoding="utf-8")
+    (rule,) = re.findall(r"^ACL SETUSER loader (.*?)```$", text, re.MULTILINE | re.DOTALL)
+    rights = re.findall(r"\+[a-z|]+", text.partition("In a cluster")[2].partition("\n\n")[0])
+    url = cluster.url.replace("://", "://loader:secret@")
+
+    def work(start: str) -> None:
+        with connect(url) as own:
+            stream = own.time_series("g", "ticks").ticks
+            assert stream.append(frame(10_000, f"{start}-01")).rows == 10_000
+            assert stream.append(frame(10_000, f"{start}-02"), load=start).rows == 10_000
+            with pytest.raises(LateRowsError):
+                stream.append(frame(1), load="late")
+            assert "late" not in stream.loads().index
+
+    with half_way(cluster, "ticks"):
+        for number, missing in enumerate([None, *rights]):
+            given = [right for right in rights if right != missing]
+            for node in cluster.nodes:
+                node.ask("ACL", "SETUSER", "loader", "reset", *re.findall(r"\([^)]*\)|\S+", rule), *given)
+            if missing is None:
+                work("2024-02")
+            else:
+                db.delete("walrus_ts:loads:{ticks}:ticks")
+                with pytest.raises((redis.RedisError, WalrusTSError, AssertionError)):
+                    work(f"{2025 + number}-01")
+
+
+def test_a_server_that_has_no_slot_yet(cluster: Cluster, ts: TimeSeries, tmp_path: Path, impatient: None) -> None:
+    """A slot that is on its way to a server that has joined just now is followed there, too."""
+    ts.a.append(frame(10))
+    with cluster.guest(tmp_path / "guest") as guest:
+        source = cluster.master("a")
+        cluster.begin_move("a", guest)
+        cluster.move_keys("a", guest)
+        assert ts.a.append(frame(20_000, "2024-02-01")).rows == 20_000
+        assert len(ts.a.frame()) == 20_010
+        guest.ask("CLUSTER", "SETSLOT", cluster.slot("a"), "STABLE")
+        source.ask("CLUSTER", "SETSLOT", cluster.slot("a"), "STABLE")
+    assert ts.a.length() == 0
+
+
+def test_a_group_on_two_servers(cluster: Cluster, db: ClusterDatabase, impatient: None) -> None:
+    """A stream that is still on the old server is not taken for one that has gone."""
+    ts = db.time_series("g", ["{a}x", "{a}y"])
+    ts.create()
+    ts.append(dict.fromkeys(ts.keys, frame(5)))
+    with half_way(cluster, "a", moved=False) as (source, target):
+        for name in source.ask("CLUSTER", "GETKEYSINSLOT", cluster.slot("a"), 100):
+            if "{a}y" not in name:
+                source.ask("MIGRATE", "127.0.0.1", target.port, name, 0, 5_000)
+        with pytest.raises(redis.ConnectionError, match="some on another"):
+            next(ts.batches(wait=0))
+        assert "{a}y" not in target.ask("CLUSTER", "GETKEYSINSLOT", cluster.slot("a"), 100)
+    assert sum(batch.ack() for batch in ts.batches(wait=0)) == 10
 
 
 def test_a_blocking_read_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) -> None:
@@ -390,6 +578,57 @@ def test_a_load_while_its_master_fails(cluster: Cluster, ts: TimeSeries) -> None
     assert killed[0] < len(data)
     assert done.rows == len(data)
     assert_frame_equal(ts.b.frame(), data, check_freq=False)
+
+
+def test_work_that_begins_without_a_master(cluster: Cluster, db: ClusterDatabase) -> None:
+    """What begins while a slot has no master waits for the next one, as what is under way does."""
+    ts = db.time_series("g", [f"{{b}}{number}" for number in range(6)])
+    ts.create()
+    streams = [ts[key] for key in ts.keys]
+    for stream in streams:
+        for day in (1, 2):
+            stream.append(frame(1, f"2024-01-0{day}"))
+    work: list[Callable[[], Any]] = [
+        lambda: streams[0].append(frame(1, "2024-01-03")).rows == 1,
+        lambda: streams[1].append(frame(10_000, "2024-01-03")).rows == 10_000,
+        lambda: streams[2].append(frame(10_000, "2024-01-03"), load="file").rows == 10_000,
+        lambda: len(streams[3].frame()) == 2,
+        lambda: len(streams[3].tail(1)) == 1,
+        lambda: len(streams[4].batches(wait=0).__next__()) == 2,
+        lambda: streams[5].declare({"x": "float64", "s": "str"}),
+        lambda: len(streams[5].loads()) == 0,
+        lambda: len(ts.status()) == 6,
+    ]
+    wait_until(cluster.is_well, timeout=30)
+    master = cluster.master("{b}0")
+    master.kill()
+    try:
+        with ThreadPoolExecutor(len(work)) as pool:
+            done = [future.result() for future in [pool.submit(step) for step in work]]
+    finally:
+        master.start()
+    assert all(done), done
+
+
+def test_work_that_begins_without_a_cluster(tmp_path: Path) -> None:
+    """Where no server of a cluster answers, that is said after a second, as of a single one."""
+    node = Node(tmp_path)
+    node.start()
+    try:
+        wait_until(node.answers)
+        node.ask("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+        wait_until(lambda: "cluster_state:ok" in node.ask("CLUSTER", "INFO"))
+        with connect(f"redis+cluster://127.0.0.1:{node.port}") as db:
+            stream = db.time_series("g", "a").a
+            stream.append(frame(1))
+            node.kill()
+            for work in (stream.frame, stream.tail, lambda: stream.append(frame(1, "2024-02-01"))):
+                with pytest.raises(redis.ConnectionError, match="slot 15495") as caught:
+                    work()
+                assert not isinstance(caught.value, ElsewhereError)
+    finally:
+        node.kill()
+        node.client.close()
 
 
 def test_a_load_while_its_master_hangs(cluster: Cluster, db: ClusterDatabase) -> None:

@@ -13,11 +13,15 @@ import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from tests.own_server import own_server
+from tests.proxy import Proxy
 from tests.relay import Relay
 from walrus_ts import AppendError, Database, DataError, LateRowsError, SchemaError, TimeSeriesStream, connect
 from walrus_ts.testing import frames
-from walrus_ts.transfer import few
+from walrus_ts.transfer import few, patience
 
 NAN = float("nan")
 
@@ -189,7 +193,7 @@ class TestLost:
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Give up soon."""
-        monkeypatch.setattr(few, "PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.2)
 
     def test_the_answer(self, stream: TimeSeriesStream, relay: Relay) -> None:
         """Where the answer is lost and the rows are stored, going on by the error writes nothing twice."""
@@ -217,6 +221,22 @@ class TestLost:
         relay.shut()
         with pytest.raises(redis.exceptions.ConnectionError):
             stream.append(seconds(1, "2024-01-02"))
+
+
+def test_a_connection_that_is_lost_behind_the_rows(tmp_path: Path) -> None:
+    """Wherever a connection is cut, an append either says that it was not done, or the rows are stored, once."""
+    with own_server(tmp_path) as own, connect(own.url) as direct, Proxy(own.port) as proxy:
+        for place in range(0, 1_500, 25):
+            key = f"{place}"
+            with connect(proxy.url, retry=Retry(NoBackoff(), 1)) as through:
+                stream = through.time_series("research", [key])[key]
+                proxy.cut_after(place, "replies")
+                try:
+                    done = stream.append(seconds(3)).rows
+                except redis.ConnectionError:
+                    done = 0
+            assert direct.xlen(key) == done, place
+        assert proxy.cuts > 20
 
 
 @pytest.mark.parametrize("columns", [few.MOST_COLUMNS, 5_000])

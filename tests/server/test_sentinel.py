@@ -14,7 +14,8 @@ from tests.helpers import wait_until
 from tests.sentinels import PASSWORD, SENTINEL_PASSWORD, Sentinels, sentinels
 from walrus_ts import Database, TimeSeriesStream, UsageError, connect
 from walrus_ts.columnar.commands import command
-from walrus_ts.transfer.wire import LOST, Wire
+from walrus_ts.transfer.patience import LOST
+from walrus_ts.transfer.wire import Wire
 
 ROWS = 60_000
 
@@ -113,6 +114,15 @@ def test_option_that_nobody_knows(query: str) -> None:
     """An option that redis-py does not know is an error at once."""
     with pytest.raises(UsageError, match="'timeot'"):
         connect(f"redis+sentinel://h/svc?{query}")
+
+
+def test_url_of_tls() -> None:
+    """`rediss+sentinel://` stands for TLS to the servers and to the sentinels, whose options may be others."""
+    with connect("rediss+sentinel://h:1/svc?ssl_ca_certs=a&sentinel_ssl_ca_certs=b") as database:
+        with connect(database.url) as again:
+            assert again.url == database.url
+        assert database.url.startswith("redis+sentinel://h:1/svc?ssl=True&ssl_ca_certs=a&sentinel_ssl=True&")
+        assert database.url.endswith("&sentinel_ssl_ca_certs=b")
 
 
 def test_replicas_have_no_url() -> None:

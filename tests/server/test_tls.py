@@ -36,11 +36,7 @@ def url(certificates: Certificates) -> Iterator[str]:
 
 def options(certificates: Certificates, authority: str = "ca", client: str = "client") -> dict[str, str]:
     """Give what `connect` takes to check a server's certificate, and to show one of the client's."""
-    return {
-        "ssl_ca_certs": certificates.path(f"{authority}.pem"),
-        "ssl_certfile": certificates.path(f"{client}.pem"),
-        "ssl_keyfile": certificates.path(f"{client}.key"),
-    }
+    return certificates.shown_by(client, authority)
 
 
 def work(database: Database, key: str) -> None:

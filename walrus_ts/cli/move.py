@@ -15,7 +15,7 @@ from walrus_ts.files.read import File, open_file
 from walrus_ts.files.write import write_file
 from walrus_ts.progress import reporting
 from walrus_ts.timeseries import TimeSeriesStream
-from walrus_ts.transfer.load import Appended
+from walrus_ts.transfer.job import Appended
 
 
 def load(

@@ -10,7 +10,7 @@ import pyarrow as pa
 from walrus_ts.errors import WalrusTSError
 from walrus_ts.files.read import File
 from walrus_ts.progress import Progress, reporting
-from walrus_ts.transfer.load import Appended
+from walrus_ts.transfer.job import Appended
 
 
 def load_file(

@@ -31,7 +31,7 @@ class FrameStreamBase:
     @cached_property
     def _frame_pool(self) -> Pool:
         records = self._records
-        return pool_for(self.database.data, records.key, records.schema)
+        return pool_for(self.database.data, records.key, records.schema, beside=(records.loads, records.dead))
 
     @property
     def _source(self) -> Source:

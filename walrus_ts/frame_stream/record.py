@@ -16,7 +16,8 @@ from walrus_ts.errors import UsageError
 from walrus_ts.frame_stream.base import FrameStreamBase
 from walrus_ts.frames.source import Source
 from walrus_ts.ids import Unit
-from walrus_ts.transfer import load as loading
+from walrus_ts.transfer.loads import Progress, unfinished
+from walrus_ts.transfer.patience import GRACE_SECONDS, Patience, persist
 from walrus_ts.transfer.scan import look
 from walrus_ts.transfer.wire import Wire, check
 
@@ -55,13 +56,15 @@ class FrameRecord(FrameStreamBase):
         """
         source = self._source
         schema = pandas_io.declared(columns, unit, tz)
-        with Wire(source.pool) as wire:
+
+        def write(wire: Wire) -> Schema:
             self._refuse_another_type(wire, "Declare another key.")
             old = look(wire, self._records)[1]
-            if old is not None:
-                schema = replace(schema, origin=old.origin, columns=_keep_fields(schema, old))
-            check(wire.ask(command(b"SET", self._records.schema, schema.to_json()))[0])
-        return schema
+            kept = schema if old is None else replace(schema, origin=old.origin, columns=_keep_fields(schema, old))
+            check(wire.ask(command(b"SET", self._records.schema, kept.to_json()))[0])
+            return kept
+
+        return persist(source.pool, write, Patience(GRACE_SECONDS))
 
     def loads(self) -> pd.DataFrame:
         """Return the named loads: a row each, in the order in which they were begun.
@@ -84,17 +87,25 @@ class FrameRecord(FrameStreamBase):
         UsageError
             The key holds another type; it is left alone.
         """
-        records = self._records
-        with Wire(self._source.pool) as wire:
-            self._refuse_another_type(wire, f"`stream.database.delete({self.key!r})` deletes it all the same.")
-            beside = [records.schema, records.loads, records.dead, *loading.unfinished(wire, records)]
-            gone, _ = map(check, wire.ask(command(b"DEL", records.key), command(b"DEL", *beside)))
-        return bool(gone)
+        records, gone = self._records, False
 
-    def _refuse_another_type(self, wire: Wire, cure: str) -> None:
+        def delete(wire: Wire) -> None:
+            nonlocal gone
+            cure = f"`stream.database.delete({self.key!r})` deletes it all the same."
+            gone = self._refuse_another_type(wire, cure) or gone
+            names = [records.key, records.schema, records.loads, records.dead, *unfinished(wire, records)]
+            for reply in wire.ask(*(command(b"DEL", name) for name in names)):
+                check(reply)
+
+        persist(self._source.pool, delete, Patience(GRACE_SECONDS))
+        return gone
+
+    def _refuse_another_type(self, wire: Wire, cure: str) -> bool:
+        """Refuse to go on where the key holds another type; tell whether there is a stream."""
         kind = check(wire.ask(command(b"TYPE", self._records.key))[0])
         if kind not in (b"none", b"stream"):
             raise UsageError(f"{self._source.where} is no stream but a {kind.decode()}. {cure}", key=self._records.key)
+        return bool(kind == b"stream")
 
 
 def _keep_fields(new: Schema, old: Schema) -> tuple[Any, ...]:
@@ -106,18 +117,20 @@ def _keep_fields(new: Schema, old: Schema) -> tuple[Any, ...]:
     )
 
 
-def _age(load: tuple[str, loading.Progress]) -> tuple[str, str]:
+def _age(load: tuple[str, Progress]) -> tuple[str, str]:
     return load[1].begun, load[0]  # to the second; then by name
 
 
 def loads_frame(source: Source) -> pd.DataFrame:
     """Return a stream's named loads, but those of a stream that was deleted since."""
-    with Wire(source.pool) as wire:
-        state, schema = look(wire, source.records)
-        found = check(wire.ask(command(b"HGETALL", source.records.loads))[0], source.records.loads)
+    request, where = command(b"HGETALL", source.records.loads), source.records.loads
+    (state, schema), found = persist(
+        source.pool,
+        lambda wire: (look(wire, source.records), check(wire.ask(request)[0], where)),
+        Patience(GRACE_SECONDS),
+    )
     pairs = zip(found[::2], found[1::2], strict=True)
-    where = source.records.loads
-    loads = {name.decode(errors="backslashreplace"): loading.Progress.from_json(r, where) for name, r in pairs}
+    loads = {name.decode(errors="backslashreplace"): Progress.from_json(r, where) for name, r in pairs}
     kept = {name: p for name, p in sorted(loads.items(), key=_age) if p.holds(state, schema)}
 
     frame = pd.DataFrame(

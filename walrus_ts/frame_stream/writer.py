@@ -22,9 +22,10 @@ from walrus_ts.frame_stream.base import FrameStreamBase
 from walrus_ts.ids import StreamId
 from walrus_ts.pandas_io.write_few import Plan
 from walrus_ts.progress import Progress, reporting
-from walrus_ts.transfer import load as loading
 from walrus_ts.transfer.few import MOST_COLUMNS, MOST_ROWS, append_few, is_stored, stopped_at
-from walrus_ts.transfer.load import Appended
+from walrus_ts.transfer.job import Appended, Job
+from walrus_ts.transfer.load import append
+from walrus_ts.transfer.patience import LOST
 from walrus_ts.transfer.scan import Range, fix_end, pages
 from walrus_ts.transfer.wire import Wire, check
 
@@ -210,8 +211,11 @@ class FrameWriter(FrameStreamBase):
 
     def _plan_few(self, frame: pd.DataFrame) -> None:
         """Keep how such frames are written, for the next one."""
-        with Wire(self._source.pool) as wire:
-            record = check(wire.ask(command(b"GET", self._records.schema))[0], self._records.schema)
+        try:
+            with Wire(self._source.pool) as wire:
+                record = check(wire.ask(command(b"GET", self._records.schema))[0], self._records.schema)
+        except LOST:  # the rows are stored; the next ones go the long way again
+            return
         schema = None if record is None else Schema.from_json(record, self._records.schema)
         if schema is not None and schema.origin is not None and len(schema.columns) <= MOST_COLUMNS:
             plan = Plan.of(frame, schema)
@@ -232,7 +236,7 @@ class FrameWriter(FrameStreamBase):
             try:
                 for batch in reader:
                     table = pandas_io.to_table(batch, time=time, zone=self.tz)
-                    new = loading.append(self._source.pool, self._job(table, evolve, progress=report, **options))
+                    new = append(self._source.pool, self._job(table, evolve, progress=report, **options))
                     done, read = _sum(done, new), read + len(batch)
             except Exception as error:
                 if not read and not isinstance(error, AppendError):  # nothing is stored
@@ -262,12 +266,12 @@ class FrameWriter(FrameStreamBase):
         self, table: pandas_io.Table, evolve: bool, progress: Progress, options: dict[str, Any]
     ) -> Appended:
         with reporting(progress, len(table.times), self._label) as report:
-            return loading.append(self._source.pool, self._job(table, evolve, progress=report, **options))
+            return append(self._source.pool, self._job(table, evolve, progress=report, **options))
 
-    def _job(self, table: pandas_io.Table, evolve: bool, **options: Any) -> loading.Job:
-        return loading.Job(self._records, table.times, partial(self._fit, table, evolve=evolve), **options)
+    def _job(self, table: pandas_io.Table, evolve: bool, **options: Any) -> Job:
+        return Job(self._records, table.times, partial(self._fit, table, evolve=evolve), **options)
 
-    def _derive(self, data: Any, time: Label | None, evolve: bool) -> loading.Job:
+    def _derive(self, data: Any, time: Label | None, evolve: bool) -> Job:
         """Prepare rows that a batch's transaction appends (`Batch.append`)."""
         return self._job(pandas_io.to_table(data, time=time, zone=self.tz), evolve)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from walrus_ts.columnar.schema import Records, Schema, broken_record
 from walrus_ts.errors import DataError, SchemaError, UsageError, WalrusTSError
 from walrus_ts.ids import TimeAxis, parse_zone
+from walrus_ts.transfer.patience import GRACE_SECONDS, Patience, persist
 from walrus_ts.transfer.scan import StreamState, look
-from walrus_ts.transfer.wire import GRACE_SECONDS, persist
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -43,11 +43,11 @@ class Source:
 
     def recorded(self) -> Schema | None:
         """Return the stream's schema; None where it has none."""
-        return persist(self.pool, lambda wire: look(wire, self.records), GRACE_SECONDS)[1]
+        return persist(self.pool, lambda wire: look(wire, self.records), Patience(GRACE_SECONDS))[1]
 
     def look(self, patience_seconds: float = GRACE_SECONDS) -> tuple[StreamState | None, Schema | None]:
         """Return the stream's state, and the schema that frames are made by; None for what there is not."""
-        state, schema = persist(self.pool, lambda wire: look(wire, self.records), patience_seconds)
+        state, schema = persist(self.pool, lambda wire: look(wire, self.records), Patience(patience_seconds))
         if schema is not None:
             self.check_zone(schema)
         return state, schema

@@ -21,8 +21,9 @@ from walrus_ts.errors import WalrusTSError
 from walrus_ts.frames.source import Source
 from walrus_ts.ids import StreamId, TimeAxis
 from walrus_ts.notebook.html import MOST_ROWS, Markup, bar, card, markup, muted, number, table
+from walrus_ts.transfer.patience import LOST
 from walrus_ts.transfer.scan import StreamState, current_schema
-from walrus_ts.transfer.wire import LOST, Wire, check
+from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
     from walrus_ts.batch import Batch
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from walrus_ts.frames.scan import Scan
     from walrus_ts.group import ConsumerGroup
     from walrus_ts.stream import Stream
-    from walrus_ts.transfer.load import Appended
+    from walrus_ts.transfer.job import Appended
 
 Told = tuple[Sequence[str], Sequence[Markup]]  # facts in a line, and tables
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import RedisError
 
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import EntriesReply
 from walrus_ts.connection import LONGEST_PAUSE
 from walrus_ts.errors import GroupMissingError
 from walrus_ts.transfer.member import Member
-from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check
+from walrus_ts.transfer.patience import PASSING, Patience
+from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -102,8 +103,7 @@ class Feed:
             The server could not be reached for a minute, or refuses.
         """
         end = None if wait is None else time.monotonic() + wait
-        patience, pause = time.monotonic() + PATIENCE_SECONDS, 0.05
-        missing = False
+        patience, missing = Patience(), False
         while True:
             try:
                 if missing:
@@ -119,13 +119,10 @@ class Feed:
                         self._known = True
                         if found or block_ms is None:
                             return found
-                        patience, pause = time.monotonic() + PATIENCE_SECONDS, 0.05
-            except (*LOST, BusyLoadingError) as error:
-                if time.monotonic() > patience or isinstance(error, REFUSED_LOGIN):
-                    raise
+                        patience.renew()
+            except PASSING as error:
                 self._settled = False
-                time.sleep(pause)
-                pause = min(1.0, 2 * pause)
+                patience.wait(error)
             except GroupMissingError:
                 if not self._known:
                     raise

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-from redis.exceptions import BusyLoadingError, ResponseError
+from redis.exceptions import ResponseError
 
 from walrus_ts.cluster import Pool, SlotPool
 from walrus_ts.columnar import resp, text
@@ -16,11 +16,12 @@ from walrus_ts.columnar.commands import EMPTY_PAIR, command, id_texts
 from walrus_ts.columnar.fitting import Fitted
 from walrus_ts.errors import BatchLostError, GroupMissingError, UsageError
 from walrus_ts.ids import StreamId, to_ids
-from walrus_ts.transfer.load import Job, check_late, first_write, record_to_write
+from walrus_ts.transfer.job import Job, check_late, first_write, record_to_write
 from walrus_ts.transfer.member import Guard, Member
+from walrus_ts.transfer.patience import PASSING, Patience
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.script import MOST_UNPACKED
-from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check
+from walrus_ts.transfer.wire import Wire, check
 
 _MOST_ARGUMENTS = 1_000_000  # of a script: the server takes 1,048,576 in all (networking.c)
 
@@ -61,7 +62,7 @@ def commit(member: Member, rows: Rows, commands: Sequence[Command], jobs: Sequen
         raise UsageError(
             "the batch has no row left that could be acknowledged together with the transaction's commands"
         )
-    end, pause, in_doubt = time.monotonic() + PATIENCE_SECONDS, 0.02, False
+    patience, in_doubt = Patience(), False
     while True:
         try:
             with Wire(member.pool) as wire:
@@ -79,12 +80,9 @@ def commit(member: Member, rows: Rows, commands: Sequence[Command], jobs: Sequen
                     if outcome != b"changed":
                         return _result(outcome, facts, rows, len(commands), in_doubt=in_doubt)
                     time.sleep(random.uniform(0, 0.005))  # two writers step out of each other's way
-        except (*LOST, BusyLoadingError) as error:
-            if isinstance(error, REFUSED_LOGIN) or time.monotonic() > end:
-                raise
+        except PASSING as error:
+            patience.wait(error)
             in_doubt = True
-            time.sleep(pause)
-            pause = min(1.0, 2 * pause)
         except GroupMissingError as error:
             raise _lost(rows, sum(len(ids) for _, ids in rows), 0) from error
 

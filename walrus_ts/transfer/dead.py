@@ -12,8 +12,9 @@ from walrus_ts.columnar.schema import Records
 from walrus_ts.errors import DataError, UsageError
 from walrus_ts.ids import StreamId
 from walrus_ts.transfer.member import missing_group
+from walrus_ts.transfer.patience import persist
 from walrus_ts.transfer.script import Script
-from walrus_ts.transfer.wire import check, persist
+from walrus_ts.transfer.wire import check
 
 if TYPE_CHECKING:
     from walrus_ts.cluster import Pool

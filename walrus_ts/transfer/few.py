@@ -7,19 +7,21 @@ nothing, and the rows go the long way (`load`).
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import RedisError
 
+from walrus_ts.cluster import ElsewhereError
 from walrus_ts.columnar import text
 from walrus_ts.columnar.commands import EMPTY_PAIR, command
 from walrus_ts.columnar.fitting import Fitted
 from walrus_ts.columnar.schema import Origin, Records
 from walrus_ts.errors import AppendError
+from walrus_ts.transfer.patience import LOST, Patience
 from walrus_ts.transfer.script import MOST_UNPACKED, Script
-from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check
+from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
     from walrus_ts.cluster import Pool
@@ -89,7 +91,7 @@ def append_few(pool: Pool, records: Records, record: bytes, origin: Origin, rows
     arguments = [record, origin.id.encode(), b"%d" % origin.added, b"%d" % len(rows)]
     for id_, pairs in rows:
         arguments += [id_, b"%d" % len(pairs), *pairs]
-    lost, patience, pause = False, time.monotonic() + PATIENCE_SECONDS, 0.02
+    lost, patience = False, Patience()
     while True:
         sent = False
         try:
@@ -100,14 +102,10 @@ def append_few(pool: Pool, records: Records, record: bytes, origin: Origin, rows
                 # Nothing is added now; but an earlier try, whose answer was lost, may have been carried out.
                 return lost and _lies_there(wire, records.key, *rows[0])
         except RedisError as error:
-            lost = lost or (sent and isinstance(error, LOST))
-            if not lost:
+            lost = lost or (sent and isinstance(error, LOST) and not isinstance(error, ElsewhereError))
+            if not lost and not isinstance(error, ElsewhereError):
                 raise
-            passing = isinstance(error, (*LOST, BusyLoadingError)) and not isinstance(error, REFUSED_LOGIN)
-            if not passing or time.monotonic() > patience:
-                raise _stopped(records.key, rows, error) from error
-            time.sleep(pause)
-            pause = min(1.0, 2 * pause)
+            patience.wait(error, partial(_stopped, records.key, rows) if lost else None)
 
 
 def _stopped(key: bytes, rows: Sequence[Row], error: Exception) -> AppendError:

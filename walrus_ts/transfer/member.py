@@ -14,8 +14,9 @@ from walrus_ts.columnar.commands import bulk, command, command_of_ids, id_list
 from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
 from walrus_ts.columnar.schema import Records
 from walrus_ts.errors import GroupMissingError
+from walrus_ts.transfer.patience import GRACE_SECONDS, LOST, Patience, persist
 from walrus_ts.transfer.script import Script
-from walrus_ts.transfer.wire import GRACE_SECONDS, LOST, PATIENCE_SECONDS, Wire, check, persist, refuse_error
+from walrus_ts.transfer.wire import Wire, check, refuse_error
 
 if TYPE_CHECKING:
     from walrus_ts.cluster import Pool
@@ -311,7 +312,7 @@ class Member:
         """
         for at in range(0, len(rows), _IDS_A_COMMAND):
             flat = [part for id_, count in rows[at : at + _IDS_A_COMMAND] for part in (id_, b"%d" % count)]
-            self._run(_HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *flat], GRACE_SECONDS)
+            self._run(_HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *flat], _at_an_end())
 
     def commit(
         self,
@@ -367,13 +368,13 @@ class Member:
             The server has been away for a second, or refuses.
         """
         for key in self.keys:
-            self._run(_LEAVE, [key], [self.group, self.consumer], GRACE_SECONDS)
+            self._run(_LEAVE, [key], [self.group, self.consumer], _at_an_end())
 
     def _run(
-        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], seconds: float = PATIENCE_SECONDS
+        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], patience: Patience | None = None
     ) -> Any:
         try:
-            return persist(self.pool, lambda wire: script.run(wire, keys, arguments), seconds)
+            return persist(self.pool, lambda wire: script.run(wire, keys, arguments), patience)
         except ResponseError as error:
             raise missing_group(error, self.group, self.keys) from error
 
@@ -383,6 +384,10 @@ class Member:
             refuse_error(reply)
         except ResponseError as error:
             raise missing_group(error, self.group, self.keys) from error
+
+
+def _at_an_end() -> Patience:
+    return Patience(GRACE_SECONDS, GRACE_SECONDS)
 
 
 def missing_group(error: Exception, group: bytes, keys: Sequence[bytes]) -> Exception:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import BusyLoadingError
-
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import Entries, EntriesReply, glance
 from walrus_ts.columnar.schema import Origin, Records, Schema
 from walrus_ts.errors import ServerError, UsageError
 from walrus_ts.ids import MAX_SEQUENCE, StreamId
-from walrus_ts.transfer.wire import LOST, PATIENCE_SECONDS, REFUSED_LOGIN, Wire, check, refuse_error
+from walrus_ts.transfer.patience import GRACE_SECONDS, LOST, PASSING, Patience, persist
+from walrus_ts.transfer.wire import Wire, check, refuse_error
 
 if TYPE_CHECKING:
     from walrus_ts.cluster import Pool
@@ -86,12 +84,15 @@ def read_end(pool: Pool, records: Records, count: int, *, reverse: bool) -> tupl
     """
     verb, low, high = (b"XREVRANGE", b"+", b"-") if reverse else (b"XRANGE", b"-", b"+")
     page = command(verb, records.key, low, high, b"COUNT", b"%d" % count)
-    with Wire(pool) as wire:
+
+    def read(wire: Wire) -> tuple[list[Any], Schema | None]:
         entries, info, record = wire.ask(
             page, command(b"XINFO", b"STREAM", records.key), command(b"GET", records.schema)
         )
-    schema = current_schema(StreamState.of(info, records.key), check(record, records.schema), records)
-    return check(entries)[:: -1 if reverse else 1], schema
+        schema = current_schema(StreamState.of(info, records.key), check(record, records.schema), records)
+        return check(entries)[:: -1 if reverse else 1], schema
+
+    return persist(pool, read, Patience(GRACE_SECONDS))
 
 
 def current_schema(state: StreamState | None, record: bytes | None, records: Records) -> Schema | None:
@@ -163,7 +164,7 @@ def pages(pool: Pool, range_: Range, *, reverse: bool = False) -> Iterator[Entri
         The connection was lost, and behind it there is not what was read before: the server has lost data, say.
     """
     cursor = _Cursor(range_, reverse)
-    patience, pause, lost = time.monotonic() + PATIENCE_SECONDS, 0.0, False
+    patience, lost = Patience(), False
     while not cursor.done:
         try:
             with Wire(pool) as wire:
@@ -174,13 +175,10 @@ def pages(pool: Pool, range_: Range, *, reverse: bool = False) -> Iterator[Entri
                     reply = _next_page(wire, cursor)
                     if len(reply):
                         yield reply.entries(range_.fields, range_.wanted)
-                    patience, pause = time.monotonic() + PATIENCE_SECONDS, 0.0
-        except (*LOST, BusyLoadingError) as error:
-            if time.monotonic() > patience or isinstance(error, REFUSED_LOGIN):
-                raise
+                    patience.renew()
+        except PASSING as error:
+            patience.wait(error)
             lost = True
-            time.sleep(pause)
-            pause = min(1.0, 2 * pause + 0.02)
 
 
 def _check_end(wire: Wire, range_: Range) -> None:

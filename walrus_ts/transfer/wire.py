@@ -9,16 +9,14 @@ import builtins
 import re
 import secrets
 import ssl
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from redis.exceptions import (
     AuthenticationError,
-    AuthorizationError,
     BusyLoadingError,
     ConnectionError,  # redis-py's own, which its users catch
     NoPermissionError,
@@ -28,22 +26,17 @@ from redis.exceptions import (
     TimeoutError,  # likewise
 )
 
-from walrus_ts.cluster import SlotPool
+from walrus_ts.cluster import ElsewhereError, SlotPool
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import bulk, command
 from walrus_ts.columnar.replies import SLACK
 from walrus_ts.connection import wait_readable
 from walrus_ts.sentinel import MasterPool
+from walrus_ts.transfer.asking import Asking
 
 if TYPE_CHECKING:
     from walrus_ts.cluster import Pool
 
-T = TypeVar("T")
-
-LOST = (ConnectionError, TimeoutError)
-REFUSED_LOGIN = (AuthenticationError, AuthorizationError)  # redis-py derives them from ConnectionError
-PATIENCE_SECONDS = 60.0  # for which the server may be away
-GRACE_SECONDS = 1.0  # likewise, where somebody waits for a small answer, or for an end
 _FIRST_BUFFER = 1 << 16
 
 _ERRORS: dict[str, type[Exception]] = {
@@ -66,10 +59,6 @@ _LONGEST_ERROR = 512
 _SCRIPT_REFUSED = re.compile(r"The user executing the script can't|ACL failure in script")
 
 
-class DemotedError(ConnectionError):
-    """The connection leads to the wrong server, and nothing has been carried out: another is the master."""
-
-
 class Wire:
     """A connection borrowed from a pool; a context manager that gives it back.
 
@@ -86,6 +75,7 @@ class Wire:
         self._pool = pool
         self._by_sentinel = pool if isinstance(pool, MasterPool) else None
         self._connection: Any = None
+        self._asking: Asking | None = None
         self._end, self._lines = b"", 0
         self._expected = _FIRST_BUFFER
 
@@ -96,14 +86,21 @@ class Wire:
             if _is_refusal(error.__context__):  # to try again would not help
                 raise AuthenticationError(str(error)) from error
             raise
+        if isinstance(self._pool, SlotPool) and self._pool.asks(self._connection):
+            self._asking = Asking()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._asking = self._connection, None, None
         if kind is not None or self.busy:  # a reply may still be on its way
             connection.disconnect()
         self._end = b""
         self._pool.release(connection)
+
+    @property
+    def asking(self) -> bool:
+        """Tell whether the server is one of a cluster that the slot is still on its way to."""
+        return self._asking is not None
 
     @property
     def busy(self) -> bool:
@@ -126,6 +123,8 @@ class Wire:
         if timeout is not None:
             connection._sock.settimeout(timeout + block_ms / 1_000)
         self.send([blocking])
+        if self._asking is not None:
+            self._receive_exactly(len(self._asking.answer))
         if timeout is None or block_ms == 0:
             wait_readable(connection)
         reply = self.receive()
@@ -147,6 +146,9 @@ class Wire:
         """
         if self._by_sentinel is not None:
             self._by_sentinel.check(self._connection)
+        if self._asking is not None:
+            buffers, opened = self._asking.before(buffers), self._asking.before_opened(opened)
+            lines += bool(lines)
         token = secrets.token_hex(16).encode()
         self._end, self._lines = bulk(token), lines
         pieces = [*buffers, command(b"ECHO", token), *opened]
@@ -188,7 +190,15 @@ class Wire:
         if self._by_sentinel is not None:
             _refuse_demoted(reply[:-SLACK])
             _refuse_demoted(lines)
+        if self._asking is not None:
+            return self._asking.remove(reply), self._asking.remove_opened(lines)
         return reply, lines
+
+    def _receive_exactly(self, count: int) -> None:
+        """Receive what ASKING is answered with before a reply that is waited for."""
+        view = memoryview(bytearray(count))
+        while view:
+            view = view[self._receive_into(view) :]
 
     def _find_end(self, buffer: np.ndarray[Any, Any], filled: int) -> int:
         """Return the position behind the end mark, -1 where it has not come."""
@@ -226,7 +236,7 @@ def _refuse_demoted(replies: bytes | memoryview) -> None:
 
     Raises
     ------
-    DemotedError
+    ElsewhereError
         Work goes on with another connection.
     """
     raw = bytes(replies)
@@ -234,7 +244,7 @@ def _refuse_demoted(replies: bytes | memoryview) -> None:
         return
     for reply in resp.parse(raw):  # it may be a value that reads so
         if isinstance(reply, resp.ErrorReply) and any(word in reply.message for word in _DEMOTED):
-            raise DemotedError(f"the server is not the master, or not for long: {reply.message}")
+            raise ElsewhereError(f"the server is not the master, or not for long: {reply.message}")
 
 
 def is_open(pool: Pool) -> bool:
@@ -244,39 +254,14 @@ def is_open(pool: Pool) -> bool:
     return any(connection._sock is not None for connection in connections)
 
 
-def persist(pool: Pool, work: Callable[[Wire], T], seconds: float = PATIENCE_SECONDS) -> T:
-    """Do work on a connection, and all of it again on another one where that is lost.
-
-    Parameters
-    ----------
-    pool : Pool
-    work : callable
-        May be done twice: a connection may be lost before a command comes to the server, or behind it.
-    seconds : float
-        For which the server may be away.
-
-    Raises
-    ------
-    redis.exceptions.RedisError
-        The server refuses, or was away for too long.
-    """
-    end, pause = time.monotonic() + seconds, 0.02
-    while True:
-        try:
-            with Wire(pool) as wire:
-                return work(wire)
-        except (*LOST, BusyLoadingError) as error:
-            if isinstance(error, REFUSED_LOGIN) or time.monotonic() > end:
-                raise
-            time.sleep(pause)
-            pause = min(1.0, 2 * pause)
-
-
 def to_exception(reply: resp.ErrorReply) -> Exception:
     """Turn an error reply into redis-py's exception for it."""
     code, _, rest = reply.message.partition(" ")
     if reply.message.startswith(_MOVED):
-        return DemotedError(f"the server has not the key's slot, or not for long: {reply.message}")
+        return ElsewhereError(
+            f"the server has not the key's slot, or not all of it, or not for long: {reply.message}. `CLUSTER NODES` "
+            "tells whether the slot is on its way to another server."
+        )
     if code == "NOPERM" or _SCRIPT_REFUSED.search(reply.message):
         return NoPermissionError(
             f'{rest} ("Security" in walrus_ts\'s documentation lists what each kind of work needs; `ACL LOG`, on the '

@@ -1,0 +1,135 @@
+"""A table that is to be stored, and what its stream asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+
+from walrus_ts.columnar import text
+from walrus_ts.columnar.fitting import Fitted
+from walrus_ts.columnar.schema import Origin, Records, Schema
+from walrus_ts.errors import LateRowsError
+from walrus_ts.ids import Ids, StreamId, count_late
+from walrus_ts.transfer.scan import StreamState
+
+
+class Appended(NamedTuple):
+    """What an append has done.
+
+    Attributes
+    ----------
+    rows : int
+        Rows that this call has stored.
+    skipped : int
+        Late rows that were left out (``late="skip"``).
+    first_id, last_id : str or None
+        Ids of the first and the last row that this call has stored.
+    """
+
+    rows: int
+    skipped: int = 0
+    first_id: str | None = None
+    last_id: str | None = None
+
+    def _repr_html_(self) -> str:
+        from walrus_ts.notebook.objects import appended_html
+
+        return appended_html(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A table, and how it is to be stored.
+
+    Parameters
+    ----------
+    records : Records
+        Of the stream.
+    times : TimestampArray, shape (n,)
+        UTC or naive, non-decreasing, no nulls, from 1970 to 9999.
+    fit : callable
+        Takes the stream's Schema, or None, and returns the table's columns as it wants them (`schema.fit`).
+    late : {"raise", "skip"}
+    load : str, optional
+        The load's name.
+    maxlen : int, optional
+        Rows that the stream keeps at most.
+    minid : callable, optional
+        Takes the schema that the stream is left with, and returns the id below which entries are removed.
+    progress : callable, optional
+        Is told of rows as they are stored.
+    """
+
+    records: Records
+    times: pa.TimestampArray
+    fit: Callable[[Schema | None], Fitted]
+    late: Literal["raise", "skip"] = "raise"
+    load: str | None = None
+    maxlen: int | None = None
+    minid: Callable[[Schema], bytes] | None = None
+    progress: Callable[[int], object] | None = None
+
+    @property
+    def where(self) -> str:
+        """The stream, in an error."""
+        return f"stream {self.records.key.decode(errors='backslashreplace')!r}"
+
+
+def check_late(job: Job, times: pa.TimestampArray, state: StreamState | None, position: int = 0) -> None:
+    """Refuse rows that are older than the end of their stream.
+
+    Parameters
+    ----------
+    job : Job
+    times : TimestampArray, shape (n,)
+        Of the record's unit.
+    state : StreamState, optional
+        The stream's; None where there is none.
+    position : int
+        The first row that is still to be stored.
+
+    Raises
+    ------
+    LateRowsError
+    """
+    late = count_late(times.slice(position), state.last_id if state else None)
+    if state is not None and late:
+        raise LateRowsError(
+            f"{late} rows are older than the end of {job.where}, which has generated the id {state.last_id}; the first "
+            f"of them is row {position}, {iso(job.times[position])}. `late='skip'` leaves them out.",
+            key=job.records.key,
+            rows=late,
+            row=position,
+            last_id=str(state.last_id),
+        )
+
+
+def first_write(state: StreamState | None, schema: Schema | None, milliseconds: Ids, sequence: Ids) -> Origin | None:
+    """Return a stream's first write under its record, which may be the one of the rows that are planned.
+
+    Parameters
+    ----------
+    state : StreamState, optional
+        The stream's; None where there is none.
+    schema : Schema, optional
+        The one on record.
+    milliseconds, sequence : uint64 arrays, shape (n,)
+        The rows' ids.
+    """
+    if (schema is not None and schema.origin is not None) or not len(milliseconds):
+        return schema.origin if schema else None
+    return Origin(StreamId(int(milliseconds[0]), int(sequence[0])), state.added if state else 0)
+
+
+def record_to_write(schema: Schema | None, new: Schema, origin: Origin | None) -> bytes | None:
+    """Return the schema record to write with rows; None where the one that is there says the same."""
+    new = replace(new, origin=origin)
+    return None if schema is not None and (schema, schema.origin) == (new, origin) else new.to_json()
+
+
+def iso(scalar: Any) -> str:
+    """Write a time as it is stored."""
+    return str(text.encode(pa.array([scalar]))[0].as_py().decode())
