@@ -984,10 +984,21 @@ class TestLoads:
             stream.append(frame.set_axis(frame.index.floor("100us")), load="b")
 
     def test_loads_of_several_units(self, stream: TimeSeriesStream) -> None:
-        """`loads` lists times of any units side by side."""
+        """`loads` lists times of any units side by side, naive where the index is."""
         stream.append(at("2024-01-01", unit="s"), load="a")
         stream.append(at("2024-01-02", unit="ns"), load="b")
-        assert stream.loads()["first"].tolist() == pd.to_datetime(["2024-01-01", "2024-01-02"], utc=True).tolist()
+        assert stream.loads()["first"].tolist() == pd.to_datetime(["2024-01-01", "2024-01-02"]).tolist()
+
+    def test_loads_in_the_zone_of_the_index(self, stream: TimeSeriesStream, db: Database) -> None:
+        """The times of a load are in the zone in which frames come back: the stream's, or that of the series."""
+        frame = seconds(10).tz_localize("America/New_York")
+        stream.append(frame, load="a")
+        of_tokyo = db.time_series("g", [stream.key], tz="Asia/Tokyo")[stream.key]
+        for reader in (stream, of_tokyo):
+            loads, index = reader.loads(), reader.frame().index
+            assert (loads["first"].item(), loads["last"].item()) == (index[0], index[-1])
+            assert loads["first"].dt.tz == loads["last"].dt.tz == index.tz
+            assert str(loads["begun"].dt.tz) == "UTC"
 
     def test_after_the_stream_was_deleted(self, stream: TimeSeriesStream, db: Database) -> None:
         """A load made again after another program deleted its stream writes all of it."""
