@@ -67,7 +67,7 @@ def test_notebook_runs(path: Path, kernel: str, tmp_path: Path) -> None:
 
 @each_notebook
 def test_stored_outputs(path: Path) -> None:
-    """A notebook is stored small, as a run from the top has left it, with a picture, and with nothing of its machine."""
+    """A notebook is stored small, as a run from the top has left it, with a picture, and nothing of its machine."""
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == [*range(1, len(code) + 1)]
