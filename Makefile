@@ -66,15 +66,16 @@ fuzz: $(VENV)/.installed-dev
 
 # One after the other, each from its first cell, in a kernel of .venv's own Python: `python3` is the kernel
 # that comes with ipykernel, and in JUPYTER_DATA_DIR none of the user's own can stand in its place. What differs from run
-# to run, times and the state of widgets, is not stored.
+# to run, times, progress bars and the state of widgets, is not stored.
 notebooks: $(VENV)/.installed-notebook $(VENV)/.installed-demo
 	@set -- notebooks/*.ipynb; \
 	if [ ! -e "$$1" ]; then echo "there are no notebooks in notebooks/"; exit 0; fi; \
 	for notebook; do \
 		echo "== $$notebook"; \
-		JUPYTER_DATA_DIR="$$PWD/$(VENV)/share/jupyter" $(BIN)/jupyter nbconvert --log-level=WARN \
+		TQDM_DISABLE=1 JUPYTER_DATA_DIR="$$PWD/$(VENV)/share/jupyter" $(BIN)/jupyter nbconvert --log-level=WARN \
 			--to notebook --execute --inplace --ExecutePreprocessor.kernel_name=python3 \
 			--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
+			--ExecutePreprocessor.coalesce_streams=True \
 			"$$notebook" || exit 1; \
 	done; \
 	echo "notebooks that ran: $$#"

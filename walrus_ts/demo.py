@@ -142,13 +142,18 @@ def read_weather(data: Path) -> pd.DataFrame:
     return weather.set_index(weather.index.tz_convert(ZONE))
 
 
-def read_flights(data: Path) -> pd.DataFrame:
-    """Read the flights of the day, in the order of their scheduled departure, which is the index."""
+def read_year(data: Path) -> pd.DataFrame:
+    """Read the flights of the year, in the order of their scheduled departure, which is the index."""
     flights = pd.read_csv(data / "flights.csv.zip")
     departure = pd.to_datetime(flights[["year", "month", "day", "hour", "minute"]])
     flights = flights.set_index(pd.DatetimeIndex(departure, name="departure"))
-    of_day: pd.DataFrame = flights[departure.dt.normalize().to_numpy() == pd.Timestamp(DAY)]
-    return of_day.tz_localize(ZONE).sort_index(kind="stable")
+    return flights.tz_localize(ZONE).sort_index(kind="stable")
+
+
+def read_flights(data: Path) -> pd.DataFrame:
+    """Read the flights of the day, in the order of their scheduled departure, which is the index."""
+    of_day: pd.DataFrame = read_year(data).loc[DAY:DAY]
+    return of_day
 
 
 # The weather ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,9 +39,9 @@ class Bar:
     def __init__(self, what: str, total: int | None = None, *, at_once: bool = False) -> None:
         self._what, self._total = what, total
         self._begun = self._drawn = time.monotonic()
-        self._delay = _DELAY if _is_watched() else math.inf
+        self._delay = _DELAY if _is_wanted() and _is_watched() else math.inf
         self._early = 0  # rows that were done before there was a bar
-        self._bar: tqdm[Any] | None = _make(what, total) if at_once else None
+        self._bar: tqdm[Any] | None = _make(what, total) if at_once and _is_wanted() else None
 
     def update(self, rows: int) -> None:
         """Tell of rows that are done."""
@@ -100,6 +101,11 @@ def reporting(progress: Progress, total: int | None, what: str) -> Iterator[Call
             yield bar.update
     else:
         raise UsageError(f"progress is True, False, None or a function; found {progress!r}", progress=progress)
+
+
+def _is_wanted() -> bool:
+    """Tell whether TQDM_DISABLE leaves bars on; tqdm's own for notebooks takes no notice of it."""
+    return not os.environ.get("TQDM_DISABLE")
 
 
 def _is_watched() -> bool:

@@ -604,9 +604,28 @@ class TestOtherData:
         frame = pd.DataFrame({"when": pd.Series(values, dtype=dtype), "x": [1, 2]})
         with pytest.raises(UsageError, match=r"'when' has to hold times.*found") as caught:
             stream.append(frame, time="when")
-        exec(re.search(r"`(.*)`", str(caught.value))[1], {"pd": pd, "frame": frame})
+        exec(re.search(r"`(.*?)`", str(caught.value))[1], {"pd": pd, "frame": frame})
         stream.append(frame, time="when")
         assert stream.frame().index.tolist() == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")]
+
+    @pytest.mark.parametrize("values", [["2024-01-01", "2024-01-02"], [1704067200, 1704153600]], ids=repr)
+    def test_an_index_of_no_times(self, stream: TimeSeriesStream, values: list[Any]) -> None:
+        """Where the index holds no times, the error's cure makes them of it."""
+        frame = pd.DataFrame({"x": [1, 2]}, index=values)
+        with pytest.raises(UsageError, match="has to be a DatetimeIndex; found Index of") as caught:
+            stream.append(frame)
+        exec(re.search(r"`(.*?)`", str(caught.value))[1], {"pd": pd, "frame": frame})
+        stream.append(frame)
+        assert stream.frame().index.tolist() == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")]
+
+    def test_rows_that_are_only_numbered(self, stream: TimeSeriesStream) -> None:
+        """Where the index only numbers the rows, the error asks for a column, and makes no times of the numbers."""
+        frame = pd.DataFrame({"when": pd.to_datetime(["2024-01-01"]), "x": [1]})
+        with pytest.raises(
+            UsageError, match=r"found RangeIndex of int64. Name the column .* `append\(frame, time="
+        ) as e:
+            stream.append(frame)
+        assert "to_datetime" not in str(e.value)
 
     def test_a_named_column_that_is_there_twice(self, stream: TimeSeriesStream) -> None:
         """Two columns of the name that `time` has are an error."""
@@ -985,10 +1004,21 @@ class TestLoads:
             stream.append(frame.set_axis(frame.index.floor("100us")), load="b")
 
     def test_loads_of_several_units(self, stream: TimeSeriesStream) -> None:
-        """`loads` lists times of any units side by side."""
+        """`loads` lists times of any units side by side, naive where the index is."""
         stream.append(at("2024-01-01", unit="s"), load="a")
         stream.append(at("2024-01-02", unit="ns"), load="b")
-        assert stream.loads()["first"].tolist() == pd.to_datetime(["2024-01-01", "2024-01-02"], utc=True).tolist()
+        assert stream.loads()["first"].tolist() == pd.to_datetime(["2024-01-01", "2024-01-02"]).tolist()
+
+    def test_loads_in_the_zone_of_the_index(self, stream: TimeSeriesStream, db: Database) -> None:
+        """The times of a load are in the zone in which frames come back: the stream's, or that of the series."""
+        frame = seconds(10).tz_localize("America/New_York")
+        stream.append(frame, load="a")
+        of_tokyo = db.time_series("g", [stream.key], tz="Asia/Tokyo")[stream.key]
+        for reader in (stream, of_tokyo):
+            loads, index = reader.loads(), reader.frame().index
+            assert (loads["first"].item(), loads["last"].item()) == (index[0], index[-1])
+            assert loads["first"].dt.tz == loads["last"].dt.tz == index.tz
+            assert str(loads["begun"].dt.tz) == "UTC"
 
     def test_after_the_stream_was_deleted(self, stream: TimeSeriesStream, db: Database) -> None:
         """A load made again after another program deleted its stream writes all of it."""

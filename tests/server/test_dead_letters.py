@@ -139,6 +139,19 @@ def test_replay(db: walrus_ts.Database, key: Key) -> None:
     assert (xs(batch), batch.deliveries.tolist()) == ([0, 1, 2, 3], [1] * 4)
 
 
+def test_replay_makes_no_consumer_of_one_that_is_gone(db: walrus_ts.Database, key: Key) -> None:
+    """Replayed rows are pending with the group's NAME.c1; the consumers that had them are not back."""
+    ts = series(db, key(), n=2)
+    for batch in ts.batches(count=1, wait=0):  # a consumer of its own, which ends with the loop
+        batch.reject()
+        break
+    reject_all(ts)
+    assert ts[key()].dead_letters()["consumer"].nunique() == 2
+    assert len(ts.consumers_frame()) == 0
+    ts[key()].replay_dead()
+    assert ts.consumers_frame()[["consumer", "pending"]].values.tolist() == [["readers.c1", 2]]
+
+
 def test_replay_of_what_is_no_letter(db: walrus_ts.Database, key: Key) -> None:
     """An id without a dead letter is an error; nothing is replayed."""
     ts = series(db, key(), n=2)

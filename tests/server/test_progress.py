@@ -89,6 +89,15 @@ def test_logs_have_none(code: str, work: str) -> None:
     assert in_pipe(f"{code}progress._DELAY = 0\n{work}") == ""
 
 
+@pytest.mark.parametrize("work", [READ, CONSUME])
+def test_bars_that_are_turned_off(code: str, monkeypatch: pytest.MonkeyPatch, work: str) -> None:
+    """TQDM_DISABLE turns bars off, in a terminal too, and the work is done all the same."""
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    written = in_terminal(f"{code}progress._DELAY = 0\n{work}\nprint(len(ts.frame()), 'tqdm' in sys.modules)")
+    assert written.splitlines()[-1] == "1000 False"
+    assert "rows/s" not in written
+
+
 def test_a_hostile_name(db: Database, url: str, key: Callable[..., str]) -> None:
     """A key that holds commands to the terminal is written without them."""
     name = key("\x1b[2J")
@@ -97,6 +106,19 @@ def test_a_hostile_name(db: Database, url: str, key: Callable[..., str]) -> None
     written = in_terminal(f"{code}w.connect({url!r}).time_series('g', [{name!r}])[{name!r}].frame()")
     assert "?[2J" in written
     assert "\x1b[2J" not in written
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # the kernel's manager's own
+def test_turned_off_in_a_kernel(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TQDM_DISABLE turns bars off in a notebook, those that are asked for as well."""
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    append = "import pandas as pd\n_ = next(iter(ts.streams.values())).append(pd.DataFrame({'x': [1]}, "
+    append += "index=pd.to_datetime(['2025-01-01'])), progress=True)"
+    cells = [code + "progress._DELAY = 0", f"_ = {READ}", append]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    resources = {"metadata": {"path": str(ROOT)}}
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3", resources=resources).execute()
+    assert [cell.outputs for cell in notebook.cells] == [[], [], []]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # the kernel's manager's own

@@ -133,7 +133,8 @@ class FrameConsumer(FrameStreamBase):
     def replay_dead(self, ids: Any = None, *, as_new: bool = False) -> int:
         """Make rows that were given up pending again in their group, as not yet delivered (XCLAIM, FORCE).
 
-        Any consumer of the group takes them over then. Each row's letter is removed in the same step.
+        They are pending with the consumer ``NAME.c1``, the one without a name, and any consumer of the group takes them
+        over at once. Each row's letter is removed in the same step.
 
         Parameters
         ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ class FrameRecord(FrameStreamBase):
         -------
         DataFrame, shape (n, 9)
             Index: the loads' names. Columns: `rows` in all, `stored`, `skipped` late ones, `first_id`, the `first` and
-            the `last` time, `fields`, `begun`, `finished` (NaT where it is not).
+            the `last` time, as the index has them, `fields`, and in UTC `begun` and `finished` (NaT where it is not).
         """
         return loads_frame(self._source)
 
@@ -132,6 +132,7 @@ def loads_frame(source: Source) -> pd.DataFrame:
     pairs = zip(found[::2], found[1::2], strict=True)
     loads = {name.decode(errors="backslashreplace"): Progress.from_json(r, where) for name, r in pairs}
     kept = {name: p for name, p in sorted(loads.items(), key=_age) if p.holds(state, schema)}
+    zone = source.axis(schema).zone
 
     frame = pd.DataFrame(
         {
@@ -140,11 +141,16 @@ def loads_frame(source: Source) -> pd.DataFrame:
             "skipped": pd.array([p.late for p in kept.values()], dtype="int64"),
             "first_id": pd.array([p.first_id for p in kept.values()], dtype="str"),
             "fields": pd.Series([list(p.fields) for p in kept.values()], dtype=object),
-            **{
-                name: pd.to_datetime([getattr(p, name) for p in kept.values()], utc=True, format="ISO8601")
-                for name in ("first", "last", "begun", "finished")
-            },
+            "first": _utc(p.first for p in kept.values()).tz_convert(zone),
+            "last": _utc(p.last for p in kept.values()).tz_convert(zone),
+            "begun": _utc(p.begun for p in kept.values()),
+            "finished": _utc(p.finished for p in kept.values()),
         }
     )
     frame.index = pd.Index(list(kept), dtype="str", name="load")
     return frame
+
+
+def _utc(times: Iterable[str | None]) -> pd.DatetimeIndex:
+    """Read the times of a load's record, which are in UTC."""
+    return pd.to_datetime(pd.Index(list(times), dtype="str"), utc=True, format="ISO8601")

@@ -22,8 +22,8 @@ def checked_index(index: pd.Index, zone: tzinfo | None) -> pd.DatetimeIndex:
     """Check an index, and localise a naive one to the series' zone."""
     if not isinstance(index, pd.DatetimeIndex):
         raise UsageError(
-            f"the index of the frame has to be a DatetimeIndex; found {type(index).__name__} of {index.dtype}. Make "
-            "one with `frame.index = pd.to_datetime(frame.index)`, or name a column: `append(frame, time='...')`.",
+            f"the index of the frame has to be a DatetimeIndex; found {type(index).__name__} of {index.dtype}. "
+            f"{_cure(index)}",
             dtype=str(index.dtype),
         )
     if index.hasnans:
@@ -44,6 +44,15 @@ def checked_index(index: pd.Index, zone: tzinfo | None) -> pd.DatetimeIndex:
         index = _localised(index, zone)
     _check_range(index)
     return index
+
+
+def _cure(index: pd.Index) -> str:
+    """Say how a frame comes by its times; pandas would take the numbers of its rows for nanoseconds of 1970."""
+    if isinstance(index, pd.RangeIndex):
+        return "Name the column that holds the times: `append(frame, time='...')`."
+    unit = ", unit='s'" if pd.api.types.is_numeric_dtype(index.dtype) else ""
+    make = f"Make one with `frame.index = pd.to_datetime(frame.index{unit})`"
+    return f"{make}, or name a column: `append(frame, time='...')`."
 
 
 def _localised(index: pd.DatetimeIndex, zone: tzinfo) -> pd.DatetimeIndex:

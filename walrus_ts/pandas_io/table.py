@@ -89,10 +89,11 @@ def _set_index(frame: pd.DataFrame, time: Label) -> pd.DataFrame:
     indexed = frame.set_index(time)
     if not isinstance(indexed.index, pd.DatetimeIndex):
         dtype = frame[time].dtype
-        unit = ", unit='s'" if pd.api.types.is_numeric_dtype(dtype) else ""
+        numbers = pd.api.types.is_numeric_dtype(dtype)
+        unit, hint = (", unit='s'", "") if numbers else ("", ", with `dayfirst=True` where the day comes first")
         raise UsageError(
             f"the column {time!r} has to hold times, of a datetime64 dtype; found {dtype}. Convert it: "
-            f"`frame[{time!r}] = pd.to_datetime(frame[{time!r}]{unit})`.",
+            f"`frame[{time!r}] = pd.to_datetime(frame[{time!r}]{unit})`{hint}.",
             column=time,
             dtype=str(dtype),
         )

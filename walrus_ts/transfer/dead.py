@@ -148,7 +148,8 @@ def replay(pool: Pool, records: Records, chosen: Sequence[Letter], *, as_new: bo
     for part in parts:
         arguments = [b"1" if as_new else b"", b"%d" % _LONG_IDLE_MS]
         for letter in part:
-            arguments += [letter.letter_id, letter.id, letter.group, letter.consumer]
+            # Not the consumer that had it: where that is gone, the claim would make it anew, and nobody remove it.
+            arguments += [letter.letter_id, letter.id, letter.group, letter.group + b".c1"]
         keys = [records.key, records.dead]
         try:
             done = persist(pool, lambda wire, keys=keys, arguments=arguments: _REPLAY.run(wire, keys, arguments))  # type: ignore[misc]
@@ -166,8 +167,9 @@ def _gone(id_: bytes, records: Records, *, as_new: bool) -> UsageError:
         if as_new
         else "`replay_dead(..., as_new=True)` adds its values at the stream's end."
     )
+    key = records.key.decode(errors="backslashreplace")
     return UsageError(
-        f"the stream {records.key!r} no longer holds the row {id_.decode()}, so it cannot be pending again. {cure}",
+        f"stream {key!r} no longer holds the row {id_.decode()}, so it cannot be pending again. {cure}",
         key=records.key,
         id=id_.decode(),
     )
