@@ -142,11 +142,11 @@ def open_parquet(path: Path) -> File:
 
 
 def _open_feather(path: Path) -> File:
-    from pyarrow import ipc
+    from pyarrow import dataset, ipc
 
     try:
         reader = ipc.open_file(pa.memory_map(str(path)))
-        rows = reader.count_rows()
+        rows = dataset.dataset(path, format="ipc").count_rows()  # the reader's own came with a late version
     except pa.ArrowException as error:
         raise DataError(f"{str(path)!r} cannot be read as Feather: {error}", path=str(path)) from error
 
