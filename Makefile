@@ -12,6 +12,9 @@ BENCH_ARGS ?=
 TORTURE_ARGS ?=
 FUZZ_ARGS ?=
 
+# The environment of `make test-oldest`.
+OLDEST := .venv-oldest
+
 # An active environment's settings would lead .venv's Python to foreign packages.
 unexport PYTHONHOME
 unexport PYTHONPATH
@@ -21,14 +24,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips in one environment, under `make -j`, would spoil it.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs bench torture fuzz notebooks clean
+.PHONY: help demo test test-oldest check docs dist bench torture fuzz notebooks clean
 
 help:
 	@echo "make demo        load a year of weather, query it, draw it, and consume a day of flights"
 	@echo "make test        run the tests; PYTEST_ARGS=... goes to pytest,"
 	@echo "                 WALRUS_TS_TEST_URL=redis://... names another server than the embedded one"
+	@echo "make test-oldest run them with the oldest packages that pyproject.toml allows, in $(OLDEST)"
 	@echo "make check       ruff, mypy and the order of imports"
 	@echo "make docs        the documentation, in docs/_build/html"
+	@echo "make dist        the packages for an index, in dist/, and a try of them outside the checkout"
 	@echo "make bench       measure loading and reading; BENCH_ARGS=... goes to the benchmarks"
 	@echo "make torture     consume while workers, connections and servers are killed; TORTURE_ARGS=..."
 	@echo "make fuzz        read replies of any bytes, as hiredis does; FUZZ_ARGS=... goes to the fuzzer"
@@ -40,6 +45,10 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Packages as old as these know nothing of what others, newer than they, have called deprecated since.
+test-oldest: $(OLDEST)/.installed-test
+	@$(OLDEST)/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning $(PYTEST_ARGS)
 
 # All four run, so that one round shows all there is to mend.
 check: $(VENV)/.installed-dev
@@ -54,6 +63,12 @@ docs: $(VENV)/.installed-docs
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@$(BIN)/python docs/links.py docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+dist: $(VENV)/.installed-dev
+	@rm -rf dist
+	@$(BIN)/python -m build > /dev/null
+	@$(BIN)/twine check --strict dist/*
+	@$(BIN)/python -m tests.dist
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
@@ -81,7 +96,7 @@ notebooks: $(VENV)/.installed-notebook $(VENV)/.installed-demo
 	echo "notebooks that ran: $$#"
 
 clean:
-	rm -rf $(VENV) build dist docs/_build docs/generated docs/notebooks
+	rm -rf $(VENV) $(OLDEST) build dist docs/_build docs/generated docs/notebooks
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -93,6 +108,13 @@ no-venv := $(shell $(BIN)/python -c '' 2>/dev/null || echo no-venv)
 $(VENV)/.installed-%: pyproject.toml $(no-venv)
 	@echo "== installing walrus_ts[$*] into $(VENV)"
 	@$(BIN)/python -m pip install -q -q -e ".[$*]"
+	@touch $@
+
+$(OLDEST)/.installed-test: pyproject.toml tests/oldest.py
+	@echo "== installing walrus_ts[test] into $(OLDEST), with the oldest packages that it allows"
+	@$(PYTHON) -m venv --clear $(OLDEST)
+	@$(PYTHON) -m tests.oldest > $(OLDEST)/constraints.txt
+	@$(OLDEST)/bin/python -m pip install -q -q -e ".[test]" -c $(OLDEST)/constraints.txt
 	@touch $@
 
 no-venv:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import signal
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -33,6 +34,12 @@ def _server(config: pytest.Config) -> walrus_ts.Database:
             raise
         config.stash[_SERVER] = server
     return config.stash[_SERVER]
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C where a shell has started the run in the background: programs of ours would inherit deafness."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -53,6 +53,7 @@ class Bar:
         if elapsed >= self._delay:
             self._bar = _make(self._what, self._total)
             self._bar.start_t -= elapsed
+            self._bar.last_print_t -= elapsed  # the rate is first measured from here
             self._bar.update(self._early)
 
     def hide(self) -> None:

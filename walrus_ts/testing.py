@@ -20,6 +20,8 @@ try:
 except ImportError as error:
     raise ImportError("walrus_ts.testing needs Hypothesis: pip install hypothesis") from error
 
+from walrus_ts.pandas_io.restore import string_dtype
+
 __all__ = ["COLUMNS", "columns", "frames", "indexes"]
 
 UNITS = ("s", "ms", "us", "ns")
@@ -104,10 +106,6 @@ def _categories(make: Maker, *, ordered: bool) -> Maker:
     return categorical
 
 
-def _string(storage: str, missing: Any) -> Maker:
-    return _array(pd.StringDtype(storage, na_value=missing))
-
-
 def _kinds() -> dict[str, _Kind]:
     kinds: dict[str, _Kind] = {}
     for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"):
@@ -122,8 +120,8 @@ def _kinds() -> dict[str, _Kind]:
     kinds["bool"] = (st.booleans(), _numpy("bool"), False)
     kinds["boolean"] = (st.booleans(), _array("boolean"), True)
     for storage in ("python", "pyarrow"):
-        for missing in (np.nan, pd.NA):
-            kinds[f"string[{storage}, {missing}]"] = (_text, _string(storage, missing), True)
+        for missing in ("nan", "NA"):
+            kinds[f"string[{storage}, {missing}]"] = (_text, _array(string_dtype(storage, missing)), True)
     for label, null in (("None", None), ("nan", np.nan), ("NA", pd.NA)):
         kinds[f"object of text, {label}"] = (_text, _object(null), True)
     kinds["object of bytes"] = (_bytes, _object(None), True)

@@ -41,7 +41,7 @@ def settings(url: str | None = None) -> dict[str, str]:
 @contextmanager
 def started(*arguments: str, url: str | None, folder: Path) -> Iterator["subprocess.Popen[str]"]:
     """Run the command, in a folder."""
-    command = [sys.executable, "-m", "walrus_ts.cli", *arguments]
+    command = [sys.executable, "-m", "walrus_ts_command", *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=folder, env=settings(url), stdout=pipe, stderr=pipe, text=True) as process:
         try:
@@ -87,7 +87,7 @@ def test_the_page(url: str, server: Database, tmp_path: Path, no_key_left: None)
     assert not before & {b"ticks", b"quotes"}, "the server has streams that the page would write to"
     shim = tmp_path / "bin" / "walrus-ts"
     shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m walrus_ts.cli "$@"\n')
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m walrus_ts_command "$@"\n')
     shim.chmod(0o755)
     [file] = re.findall(r"^```text\n(at,.*?)^```$", PAGE, re.M | re.S)
     (tmp_path / "june.csv").write_text(file)
@@ -154,7 +154,7 @@ def test_load_is_told_of_late_rows(run: Run, stream: TimeSeriesStream, key: Key,
     assert (stopped.returncode, stopped.stdout) == (1, "")
     assert stopped.stderr.startswith("walrus-ts: 5 rows are older than the end of stream ")
     assert stopped.stderr.endswith("On the command line that is: --late\n")
-    assert run("load", "f.csv", key(), "--late").stdout == f"3 rows appended to {key()}, 5 late ones left out\n"
+    assert run("load", "f.csv", key(), "--late").stdout == f"3 rows appended to {key()}, 5 late left out\n"
 
 
 def test_load_evolves_and_localises(run: Run, key: Key, db: Database, tmp_path: Path) -> None:
@@ -171,12 +171,36 @@ def test_load_evolves_and_localises(run: Run, key: Key, db: Database, tmp_path: 
     assert series.status()["lag"].tolist() == [4]
 
 
-def test_an_interrupted_load_is_repeated(run: Run, key: Key, db: Database, url: str, tmp_path: Path) -> None:
-    """Interrupted by Ctrl-C, a named load says that it can be repeated, and then stores the rest."""
+def test_a_repeated_load(run: Run, key: Key, db: Database, tmp_path: Path) -> None:
+    """A file that is loaded again, or a copy of it, is known; one that has grown is another."""
+    rows(3).to_csv(tmp_path / "f.csv")
+    assert run("load", "f.csv", key()).stdout == f"3 rows appended to {key()}\n"
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "copies" / "f.csv").write_bytes((tmp_path / "f.csv").read_bytes())
+    [name] = db.time_series("g", [key()])[key()].loads().index
+    assert re.fullmatch(r"f\.csv@[0-9a-f]{12}", name)
+    for path in ("f.csv", "copies/f.csv"):
+        again = run("load", path, key())
+        assert again.stdout == f"0 rows appended to {key()}, 3 dealt with before, by the load {name!r}\n"
+    rows(4).to_csv(tmp_path / "f.csv")
+    assert run("load", "f.csv", key()).stderr.startswith("walrus-ts: 2 rows are older than the end of stream ")
+    rows(1, "2024-06-04").to_csv(tmp_path / "f.csv")
+    assert run("load", "f.csv", key(), "--load", "mine").stdout == f"1 row appended to {key()}\n"
+    other = run("load", "copies/f.csv", key(), "--load", "mine")
+    assert other.returncode == 1
+    assert other.stderr.endswith("On the command line that is: --load NAME\n")
+
+
+@pytest.mark.parametrize("named", [[], ["--load", "f"]])
+def test_an_interrupted_load_is_repeated(
+    run: Run, key: Key, db: Database, url: str, tmp_path: Path, named: list[str]
+) -> None:
+    """A load that Ctrl-C has interrupted stores the rest when it is repeated, whether it has a name or not."""
     frame = rows(400_000)
     frame.to_parquet(tmp_path / "f.parquet")
-    with started("load", "f.parquet", key(), "--load", "f", url=url, folder=tmp_path) as process:
-        wait_until(lambda: db.exists(key()))
+    arguments = ["load", "f.parquet", key(), "--group", "workers", *named]
+    with started(*arguments, url=url, folder=tmp_path) as process:
+        wait_until(lambda: db.exists(key()) and db.xlen(key()), timeout=60)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -184,17 +208,29 @@ def test_an_interrupted_load_is_repeated(run: Run, key: Key, db: Database, url: 
     assert errors.endswith("The same command, given again, stores the rest.\n")
     stored = db.xlen(key())
     assert stored < 400_000
-    again = run("load", "f.parquet", key(), "--load", "f")
-    assert again.stdout == f"{400_000 - stored:,} rows appended to {key()}, {stored:,} were dealt with before\n"
+    again = run(*arguments)
+    assert again.stdout.startswith(f"{400_000 - stored:,} rows appended to {key()}, {stored:,} dealt with before, by ")
     assert_frame_equal(db.time_series("g", [key()])[key()].frame(), frame, check_freq=False)
 
 
-@pytest.mark.parametrize("name", [None, "f"])
-def test_a_load_that_the_server_stops(run: Run, tmp_path: Path, name: str | None) -> None:
-    """Stopped by the server, a load says behind which row, and why; one with a name goes on when it is repeated."""
+def test_a_killed_load_is_repeated(run: Run, key: Key, db: Database, url: str, tmp_path: Path) -> None:
+    """A load whose process was killed stores the rest when the command is given again."""
+    frame = rows(400_000)
+    frame.to_parquet(tmp_path / "f.parquet")
+    with started("load", "f.parquet", key(), url=url, folder=tmp_path) as process:
+        wait_until(lambda: db.exists(key()), timeout=60)
+        process.kill()
+        process.communicate(timeout=30)
+    assert run("load", "f.parquet", key()).returncode == 0
+    assert_frame_equal(db.time_series("g", [key()])[key()].frame(), frame, check_freq=False)
+
+
+@pytest.mark.parametrize("named", [[], ["--load", "f"]])
+def test_a_load_that_the_server_stops(run: Run, tmp_path: Path, named: list[str]) -> None:
+    """Stopped by the server, a load says behind which row, and why; repeated, it goes on from there."""
     frame = rows(250_000)
     frame.to_parquet(tmp_path / "f.parquet")
-    arguments = ["load", "f.parquet", "ticks", *(["--load", name] if name else [])]
+    arguments = ["load", "f.parquet", "ticks", *named]
     with walrus_ts.connect("embedded://") as db:
         db.config_set("maxmemory", "8mb")
         stopped = run(*arguments, url=db.url)
@@ -203,11 +239,10 @@ def test_a_load_that_the_server_stops(run: Run, tmp_path: Path, name: str | None
         assert 100_000 < stored < 250_000
         assert stopped.stderr.startswith(f"walrus-ts: f.parquet: stopped behind row {stored:,}: ")
         assert "maxmemory" in stopped.stderr
-        assert ("The same command, given again, stores the rest." in stopped.stderr) == bool(name)
+        assert "The same command, given again, stores the rest." in stopped.stderr
         db.config_set("maxmemory", "0")
-        if name:
-            assert run(*arguments, url=db.url).returncode == 0
-            assert_frame_equal(db.time_series("g", ["ticks"])["ticks"].frame(), frame, check_freq=False)
+        assert run(*arguments, url=db.url).returncode == 0
+        assert_frame_equal(db.time_series("g", ["ticks"])["ticks"].frame(), frame, check_freq=False)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +253,15 @@ def test_a_load_that_the_server_stops(run: Run, tmp_path: Path, name: str | None
         (["load", "f.xls", "KEY"], 2, "walrus-ts: 'f.xls' does not say what it is: expected a name that ends in .csv"),
         (["load", "broken.parquet", "KEY"], 1, "walrus-ts: 'broken.parquet' cannot be read as Parquet: "),
         (["load", "unsorted.csv", "KEY"], 1, "walrus-ts: the index is out of order: row 1, "),
+        (
+            ["load", "latin.csv", "KEY"],
+            1,
+            "walrus-ts: 'latin.csv' is not in UTF-8: found b'pr\\xe9is' in the columns' names.",
+        ),
+        (["load", "picture.csv", "KEY"], 1, "walrus-ts: 'picture.csv' is not in UTF-8: "),
+        (["load", "empty", "KEY"], 1, "walrus-ts: 'empty' is a folder without a Parquet file in it"),
+        (["load", "f.csv", "KEY", "--tz", "Europe/Oslo"], 1, "On the command line that is: leave out --tz\n"),
+        (["head", "KEY", "--url", "redis://:sesame@127.0.0.1:7x"], 2, "walrus-ts: the URL cannot be read: "),
         (["head", "KEY", "--columns", "prce"], 2, "has no column 'prce'; it has 'price', 'size', 'side'\n"),
         (["head", "KEY", "--csv", "--json"], 2, "walrus-ts: --csv and --json: choose one of them\n"),
         (["head", "KEY:no"], 1, "walrus-ts: there is no stream '"),
@@ -234,11 +278,15 @@ def test_errors(
     """What went wrong is said on stderr, in words of the command line; the exit code says whose fault it was."""
     rows(2).to_csv(tmp_path / "f.csv")
     rows(2)[::-1].to_csv(tmp_path / "unsorted.csv")
+    (tmp_path / "latin.csv").write_bytes(b"at,pr\xe9is\n2024-01-01,1\n")
+    (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    (tmp_path / "empty").mkdir()
     for name in ("f.xls", "broken.parquet"):
         (tmp_path / name).write_text("x")
     ended = run(*(argument.replace("KEY", key()) for argument in arguments))
     assert (ended.returncode, ended.stdout) == (code, "")
     assert message in ended.stderr
+    assert "sesame" not in ended.stderr
     assert len(stream) == 6
 
 

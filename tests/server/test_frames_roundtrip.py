@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from pandas.testing import assert_frame_equal, assert_index_equal
 
 from walrus_ts import Database, UsageError
+from walrus_ts.pandas_io.restore import string_dtype
 from walrus_ts.testing import COLUMNS, UNITS, frames
 from walrus_ts.timeseries import TimeSeriesStream
 
@@ -73,7 +74,7 @@ def objects(*values: Any) -> pd.DataFrame:
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 MASKED = [name.replace("int", "Int").replace("uI", "UI") for name in INTEGERS]
-STRINGS = [pd.StringDtype(storage, na_value=na) for storage in ("python", "pyarrow") for na in (np.nan, pd.NA)]
+STRINGS = [string_dtype(storage, null) for storage in ("python", "pyarrow") for null in ("nan", "NA")]
 
 
 class TestColumns:

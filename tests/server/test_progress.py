@@ -76,6 +76,12 @@ def test_a_short_read_has_none(code: str) -> None:
     assert in_terminal(f"{code}{READ}\nprint('tqdm' in sys.modules)").strip() == "False"
 
 
+def test_the_first_rate(code: str) -> None:
+    """The first rate that a bar shows is that since the work began, and not since the bar did."""
+    late = "bar = progress.Bar('work', 1_000); bar._begun -= 10; bar.update(100); bar.close()"
+    assert re.search(r"work: +10%.* 100/1\.00k \[00:1\d<01:\d\d, +(9\.\d+|10\.0)\s?rows/s\]", in_terminal(code + late))
+
+
 def test_batches_have_a_bar(code: str) -> None:
     """After a second, `batches` shows rows and rows a second while it reads; what is done with a batch has the line."""
     lines = in_terminal(code + CONSUME).splitlines()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 
-def main() -> None:
-    """Run the command line, and end with its exit code (`app.run`)."""
+def command() -> Callable[[], NoReturn]:
+    """Import the command line, and return what runs it (`app.run`)."""
     try:
         import rich  # noqa: F401  typer prints errors and help by it
         import typer  # noqa: F401
@@ -14,4 +16,9 @@ def main() -> None:
         sys.exit("walrus-ts: the command needs the packages typer and rich: pip install typer rich")
     from walrus_ts.cli.app import run
 
-    run()
+    return run
+
+
+def main() -> NoReturn:
+    """Run the command line, and end with its exit code."""
+    command()()

@@ -37,11 +37,12 @@ _HELP = """DataFrames in and out of Redis streams.
 \b
   walrus-ts serve ~/market                      a server of your own; it prints its URL
   export WALRUS_TS_URL=embedded:///home/me/market
-  walrus-ts load june.csv ticks --load june
+  walrus-ts load june.csv ticks
   walrus-ts tail ticks --follow
   walrus-ts export ticks june.parquet --start 2024-06 --stop 2024-06
 
-Exit codes: 0 all went well, 1 the server or the data stood in the way, 2 the command was not understood."""
+Exit codes: 0 all went well, 1 the server or the data stood in the way, 2 the command was not understood, 130 it was
+interrupted."""
 
 
 def run() -> NoReturn:
@@ -52,7 +53,9 @@ def run() -> NoReturn:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a command that is terminated tidies up, too
     try:
-        make_app()()
+        make_app()(prog_name="walrus-ts")
+    except KeyboardInterrupt:  # before typer began, or behind its end
+        sys.exit(130)
     except (WalrusTSError, RedisError, OSError, AssertionError) as error:
         print("\n".join([f"walrus-ts: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         of_data = "first_row" in vars(error)  # a file's, which `load_file` counts

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from rich.console import Console
 
 from walrus_ts.cli.options import Columns, Csv, Json, Stream, Url, Zone, labels, opened
-from walrus_ts.cli.output import Output, chosen_form
+from walrus_ts.cli.output import Output, chosen_form, until_interrupted
 from walrus_ts.columnar.labels import Label
 from walrus_ts.ids import StreamId
 from walrus_ts.timeseries import TimeSeriesStream
@@ -63,7 +63,7 @@ def tail(
     Ctrl-C ends it.
     """
     output = Output(chosen_form(csv, json))
-    with opened(url, [stream], tz) as series, suppress(KeyboardInterrupt):
+    with opened(url, [stream], tz) as series, until_interrupted():
         source = series[stream]
         chosen = labels(source, columns)
         end = _last_id(source)
@@ -95,7 +95,7 @@ def _last_id(stream: TimeSeriesStream) -> StreamId:
 
 def status(
     group: Annotated[str, typer.Argument(metavar="GROUP", help="The consumer group's name.")],
-    streams: Annotated[list[str], typer.Argument(metavar="STREAM...", help="The streams' keys.")],
+    streams: Annotated[list[str], typer.Argument(metavar="STREAM", help="The streams' keys.")],
     url: Url,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
     tz: Zone = None,
@@ -114,7 +114,7 @@ def status(
     Ctrl-C ends it.
     """
     form = chosen_form(csv, json)
-    with opened(url, streams, tz, group, exist=False) as series, suppress(KeyboardInterrupt):
+    with opened(url, streams, tz, group, exist=False) as series, until_interrupted():
         while True:
             frame = series.status()
             if watch and form == "table" and sys.stdout.isatty():

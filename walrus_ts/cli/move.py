@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from walrus_ts.cli.options import Columns, Stream, Url, Zone, labels, opened
-from walrus_ts.errors import AppendError, LateRowsError, WalrusTSError
+from walrus_ts.errors import AppendError
 from walrus_ts.files.kinds import kind_of
 from walrus_ts.files.load import load_file
+from walrus_ts.files.names import load_name
 from walrus_ts.files.read import File, open_file
 from walrus_ts.files.write import write_file
 from walrus_ts.progress import reporting
@@ -32,7 +34,10 @@ def load(
         str | None, typer.Option("--tz", metavar="ZONE", help="The zone of times that have none in the file.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--load", metavar="NAME", help="A name under which the load can be repeated.")
+        str | None,
+        typer.Option(
+            "--load", metavar="NAME", help="The load's name, by which it is known when it is repeated; else the file's."
+        ),
     ] = None,
     late: Annotated[bool, typer.Option("--late", help="Leave out rows that are older than the stream's end.")] = False,
     evolve: Annotated[
@@ -51,34 +56,32 @@ def load(
       walrus-ts load june.csv ticks
       walrus-ts load june.csv ticks --time at --tz Europe/Oslo
 
-    A load with a name can be repeated, wherever it stopped: it then stores what is missing.
-
-    \b
-      walrus-ts load june.parquet ticks --load june
+    It can be repeated, wherever it stopped: the same command, given again, stores what is missing. The file is known
+    again by its name, its size, its beginning and its end.
     """
     source = open_file(file)
     source.time_column(time)  # before the server is asked for anything
+    name = load_name(file) if name is None else name
     with opened(url, [stream], tz, group or "walrus-ts", exist=False) as series:
         if group is not None:
             series.create()
         done = _load(series[stream], source, time=time, load=name, late="skip" if late else "raise", evolve=evolve)
-    facts = [f"{done.rows:,} rows appended to {stream}"]
+    facts = [f"{_rows(done.rows)} appended to {stream}"]
     if done.skipped:
-        facts.append(f"{done.skipped:,} late ones left out")
+        facts.append(f"{done.skipped:,} late left out")
     if earlier := source.rows - done.rows - done.skipped:
-        facts.append(f"{earlier:,} were dealt with before")
+        facts.append(f"{earlier:,} dealt with before, by the load {name!r}")
     typer.echo(", ".join(facts))
 
 
-def _load(stream: TimeSeriesStream, file: File, *, load: str | None, **options: Any) -> Appended:
+def _load(stream: TimeSeriesStream, file: File, *, load: str, **options: Any) -> Appended:
     """Load a file, with errors whose cures can be typed into a shell."""
     again = "The same command, given again, stores the rest."
-    if load is None:
-        again = "Had the load a name (--load NAME), the same command, given again, would store the rest."
     try:
         return load_file(stream.append, file, load=load, **options)
     except KeyboardInterrupt:
-        typer.echo(f"walrus-ts: interrupted: the first rows of {file.path} may be stored. {again}", err=True)
+        echoed = "\r" if sys.stderr.isatty() else ""  # over the ^C that the terminal has written
+        typer.echo(f"{echoed}walrus-ts: interrupted: the first rows of {file.path} may be stored. {again}", err=True)
         raise typer.Exit(130) from None
     except AppendError as error:
         rows = error.first_row + error.appended
@@ -86,12 +89,10 @@ def _load(stream: TimeSeriesStream, file: File, *, load: str | None, **options: 
         raise AppendError(
             f"{file.path}: stopped behind row {rows:,}: {why}. {again}", appended=rows, load=error.load
         ) from error
-    except WalrusTSError as error:
-        if isinstance(error, LateRowsError):
-            error.add_note("On the command line that is: --late")
-        elif "evolve=True" in str(error):
-            error.add_note("On the command line that is: --evolve")
-        raise
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def export(
@@ -123,4 +124,4 @@ def export(
         empty = source.scan(columns=chosen, limit=0).to_pandas()
         with reporting(None, total, f"export {stream}") as report:
             rows = write_file(source.scan(start, stop, columns=chosen), file, kind, empty, report)
-    typer.echo(f"{rows:,} rows written to {file}")
+    typer.echo(f"{_rows(rows)} written to {file}")

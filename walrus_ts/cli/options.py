@@ -10,7 +10,7 @@ import typer
 
 from walrus_ts.columnar.labels import Label
 from walrus_ts.database import URL_VARIABLE, connect
-from walrus_ts.errors import ServerError, UsageError
+from walrus_ts.errors import ServerError, UsageError, WalrusTSError
 from walrus_ts.timeseries import TimeSeries, TimeSeriesStream
 
 Url = Annotated[
@@ -26,6 +26,16 @@ Zone = Annotated[str | None, typer.Option("--tz", metavar="ZONE", help="Show tim
 Columns = Annotated[str | None, typer.Option(metavar="NAME,...", help="Only these columns, in this order.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Write CSV.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, an object a line.")]
+
+
+# What an error's cure for a program is on the command line, by words that the error has.
+_CURES = {
+    "late='skip'": "--late",
+    "evolve=True": "--evolve",
+    "has a naive index": "leave out --tz",
+    "the frame's is naive": "--tz ZONE",
+    "begun with another frame": "--load NAME",
+}
 
 
 @contextmanager
@@ -54,7 +64,13 @@ def opened(
         for key in keys:
             if exist and not db.exists(key):
                 raise ServerError(f"there is no stream {key!r} on {db!r}", key=key)
-        yield series
+        try:
+            yield series
+        except WalrusTSError as error:
+            for words, typed in _CURES.items():
+                if words in str(error):
+                    error.add_note(f"On the command line that is: {typed}")
+            raise
 
 
 def labels(stream: TimeSeriesStream, columns: str | None) -> list[Label] | None:

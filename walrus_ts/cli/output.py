@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, time
 from shutil import get_terminal_size
 from typing import Any, Literal
@@ -18,10 +20,21 @@ from walrus_ts.errors import UsageError
 from walrus_ts.files.write import csv_text
 
 Form = Literal["table", "csv", "json"]
+Precision = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what would steer the terminal, if data have it
 _WIDEST = 40  # characters of a value on a terminal
 _GAP = "  "
+
+
+@contextmanager
+def until_interrupted() -> Iterator[None]:
+    """End a block at Ctrl-C, as that is how it is meant to end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            typer.echo(err=True)  # the shell's prompt goes below the ^C that the terminal has written
 
 
 def chosen_form(csv: bool, json: bool) -> Form:
@@ -102,12 +115,24 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _cells(column: pd.Series[Any], *, cut: bool) -> list[str]:
     absent = column.isna().to_numpy(bool)
-    cells = ["-" if gone else _cell(value) for value, gone in zip(column.tolist(), absent, strict=True)]
+    values = column.tolist()
+    precision = _precision([value for value in values if isinstance(value, pd.Timestamp)])
+    cells = ["-" if gone else _cell(value, precision) for value, gone in zip(values, absent, strict=True)]
     return [cell[: _WIDEST - 1] + "…" if cut and len(cell) > _WIDEST else cell for cell in cells]
 
 
-def _cell(value: Any) -> str:
-    text = f"{value:.10g}" if isinstance(value, float) else str(value)
+def _precision(times: list[pd.Timestamp]) -> Precision:
+    """Choose how many digits a column's times have behind the second: as many as the finest of them needs."""
+    fractions = np.array([time.microsecond * 1000 + time.nanosecond for time in times], np.int64)
+    units: dict[Precision, int] = {"seconds": 10**9, "milliseconds": 10**6, "microseconds": 10**3}
+    return next((name for name, unit in units.items() if not (fractions % unit).any()), "nanoseconds")
+
+
+def _cell(value: Any, precision: Precision = "nanoseconds") -> str:
+    if isinstance(value, pd.Timestamp):
+        text = value.isoformat(" ", precision)
+    else:
+        text = f"{value:.10g}" if isinstance(value, float) else str(value)
     return _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 

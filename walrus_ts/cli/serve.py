@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
+from walrus_ts.cli.output import until_interrupted
 from walrus_ts.database import URL_VARIABLE, connect
 from walrus_ts.embedded import SCHEME
 
@@ -29,7 +29,7 @@ def serve(
     server that `connect` starts for such a URL; here it runs also while nobody else uses it. Where others do when this
     command ends, it runs on until the last of them has ended.
     """
-    with connect(f"{SCHEME}{quote(os.fsencode(folder.absolute()))}") as db, suppress(KeyboardInterrupt):
+    with connect(f"{SCHEME}{quote(os.fsencode(folder.absolute()))}") as db, until_interrupted():
         typer.echo(db.url)
         typer.echo("Ctrl-C ends it.", err=True)
         while True:

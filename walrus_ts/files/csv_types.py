@@ -65,7 +65,8 @@ def find_types(path: Path) -> Types:
     Raises
     ------
     DataError
-        It is no CSV: its rows differ in length, a name is there twice, it is empty.
+        It is no CSV in UTF-8: its rows differ in length, a name is there twice, it is empty, its text is in another
+        encoding.
     """
     types: dict[str, pa.DataType] = {}
     while True:
@@ -97,13 +98,37 @@ def _read_through(path: Path, types: dict[str, pa.DataType]) -> Types:
     rows, nulls = 0, set()
     with open_csv(path, types) as reader:
         schema = reader.schema
-        for name in schema.names:
-            if schema.names.count(name) > 1:
+        try:
+            names = schema.names
+        except UnicodeDecodeError as error:
+            raise _no_utf_8(path, "the columns' names", error.object) from None
+        for name in names:
+            if names.count(name) > 1:
                 raise DataError(f"{str(path)!r} has two columns {name!r}; rename one of them", path=str(path))
         for batch in reader:
             rows += batch.num_rows
-            nulls |= {name for name, column in zip(schema.names, batch.columns, strict=True) if column.null_count}
-    return Types(dict(zip(schema.names, schema.types, strict=True)), nulls, rows)
+            for field, column in zip(schema, batch.columns, strict=True):
+                if pa.types.is_binary(field.type):  # what Arrow makes of it
+                    raise _no_utf_8(path, f"column {field.name!r}", _first_that_is_not_utf_8(column))
+            nulls |= {name for name, column in zip(names, batch.columns, strict=True) if column.null_count}
+    return Types(dict(zip(names, schema.types, strict=True)), nulls, rows)
+
+
+def _first_that_is_not_utf_8(column: pa.BinaryArray) -> bytes:
+    for value in column.drop_null().to_pylist():
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            return bytes(value)
+    return b""
+
+
+def _no_utf_8(path: Path, where: str, found: bytes) -> DataError:
+    return DataError(
+        f"{str(path)!r} is not in UTF-8: found {found[:80]!r} in {where}. Convert the file first: "
+        "`iconv -f LATIN1 -t UTF-8 FILE > NEW`, if LATIN1 is what it is in.",
+        path=str(path),
+    )
 
 
 def _type_of(value: str) -> pa.DataType:

@@ -129,6 +129,8 @@ def open_parquet(path: Path) -> File:
         rows = data.count_rows()
     except pa.ArrowException as error:
         raise DataError(f"{str(path)!r} cannot be read as Parquet: {error}", path=str(path)) from error
+    if not data.files:
+        raise DataError(f"{str(path)!r} is a folder without a Parquet file in it", path=str(path))
 
     def batches() -> Iterator[pa.RecordBatch]:
         # Not the data set's own `to_batches`: where rows are read faster than they are stored, it holds all of them.
@@ -140,11 +142,11 @@ def open_parquet(path: Path) -> File:
 
 
 def _open_feather(path: Path) -> File:
-    from pyarrow import ipc
+    from pyarrow import dataset, ipc
 
     try:
         reader = ipc.open_file(pa.memory_map(str(path)))
-        rows = reader.count_rows()
+        rows = dataset.dataset(path, format="ipc").count_rows()  # the reader's own came with a late version
     except pa.ArrowException as error:
         raise DataError(f"{str(path)!r} cannot be read as Feather: {error}", path=str(path)) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import tzinfo
 from typing import Any
 
@@ -55,10 +56,16 @@ def _cure(index: pd.Index) -> str:
     return f"{make}, or name a column: `append(frame, time='...')`."
 
 
+def _not_once() -> tuple[type[Exception], ...]:
+    """List the errors of times that a zone has twice or never: pandas 2 raises pytz's, which are no ValueErrors."""
+    pytz: Any = sys.modules.get("pytz")
+    return (ValueError, pytz.InvalidTimeError) if pytz else (ValueError,)
+
+
 def _localised(index: pd.DatetimeIndex, zone: tzinfo) -> pd.DatetimeIndex:
     try:
         localised = index.tz_localize(zone)
-    except ValueError as error:  # pandas' own message names the time
+    except _not_once() as error:  # pandas' own message names the time
         raise UsageError(
             f"the naive index cannot be localised to the series' zone {zone}: {error}. Say what is meant: "
             f"`frame.index = frame.index.tz_localize('{zone}', ambiguous=..., nonexistent=...)`.",
