@@ -1,11 +1,8 @@
 """Bars: where somebody watches, and nowhere else."""
 
-import os
-import pty
 import re
 import subprocess
 import sys
-import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from tests.terminal import in_terminal
 from walrus_ts import Database
 
 ROOT = Path(__file__).parents[2]
@@ -40,23 +38,6 @@ import walrus_ts as wts
 from walrus_ts import progress
 ts = wts.connect({url!r}).time_series("research", [{name!r}])
 """
-
-
-def in_terminal(code: str) -> str:
-    """Run a program in a terminal, and return what it writes there."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 120))
-    with subprocess.Popen([sys.executable, "-c", code], stdout=theirs, stderr=theirs, cwd=ROOT) as process:
-        os.close(theirs)
-        written = b""
-        try:
-            while piece := os.read(ours, 1 << 16):
-                written += piece
-        except OSError:  # Linux says so that the other end is closed
-            pass
-    os.close(ours)
-    assert process.returncode == 0, written.decode()
-    return written.decode()
 
 
 def in_pipe(code: str) -> str:
