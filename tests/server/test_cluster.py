@@ -158,7 +158,7 @@ def test_displays(db: ClusterDatabase, ts: TimeSeries) -> None:
     """In a notebook a cluster shows its servers, and a stream and a group what they show on one server."""
     ts.create()
     ts.a.append(frame(10))
-    for part in ("3 masters", "3 replicas", "keys", "redis+cluster://127.0.0.1"):
+    for part in ("3 masters", "3 replicas", "1 key", "redis+cluster://127.0.0.1"):
         assert part in db._repr_html_()
     assert "10 rows" in ts.a._repr_html_()
     assert "cannot be reached" not in ts._repr_html_()
@@ -316,6 +316,20 @@ def test_a_slot_has_moved(cluster: Cluster, ts: TimeSeries) -> None:
     for step in work:
         cluster.move("a")
         assert step()
+
+
+def test_a_live_view_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) -> None:
+    """A live view follows streams on all servers, and goes on where a slot has gone to."""
+    for stream in ts.streams.values():
+        stream.append(frame(3))
+    cluster.move("a")
+    with ts.live(every=0.1, rows=3) as live:
+        assert live.frame["stream"].tolist() == KEYS
+        cluster.move("a")
+        for day, stream in enumerate(ts.streams.values(), 2):
+            stream.append(frame(1, f"2024-01-0{day}"))
+        wait_until(lambda: live.frame.index.day.tolist() == [2, 3, 4], timeout=30)
+        assert live.frame["stream"].tolist() == KEYS
 
 
 def test_a_load_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) -> None:

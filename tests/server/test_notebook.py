@@ -4,40 +4,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from typing import Any
 
 import pandas as pd
 import pytest
 
 import walrus_ts
+from tests.page import HOSTILE, Page
 from walrus_ts import Database, TimeSeriesStream
 
-HOSTILE = '<img src=x onerror="alert(1)"><script>\'&amp;\u202e\n'
 TAGS = {"div", "style", "p", "strong", "span", "table", "thead", "tbody", "tr", "th", "td"}
 METADATA = {"xinfo|stream", "xinfo|groups", "memory|usage", "get", "echo", "info", "hello", "client|setinfo"}
-
-
-class Page(HTMLParser):
-    """HTML taken apart: its tags, their attributes, its text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep a tag."""
-        self.tags.add(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        """Keep text, but that of a style sheet."""
-        if self.lasttag != "style" or not data.startswith(".walrus-ts"):
-            self.text += data + " "
 
 
 def shown(thing: Any) -> Page:
@@ -101,7 +78,7 @@ def test_hostile_values(db: Database, key: Callable[..., str]) -> None:
         assert repr(batches) == f"<Batches of 'research' on {stream.key!r}, consumer 'w1'>"
     assert "script" not in page.tags
     assert "img" not in page.tags
-    assert "1 rows · 1 open" in page.text
+    assert "1 row · 1 open" in page.text
 
 
 def test_costs_no_scan(stream: TimeSeriesStream, db: Database, server: Database) -> None:
@@ -166,6 +143,7 @@ def test_scan(stream: TimeSeriesStream) -> None:
     """A scan shows its range as a part of the stream."""
     scan = stream.scan("2024-01-01 06:00", "2024-01-01 12:00", columns=["price"], limit=5)
     page = shown(scan)
+    assert "times: naive" in page.text
     assert "columns &#x27;price&#x27; · 5 rows at most" in scan._repr_html_()
     assert ("style", "left:25.00%;width:25.07%") in page.attributes
     assert repr(scan).endswith("from '2024-01-01 06:00' to '2024-01-01 12:00', columns 'price', 5 rows at most>")

@@ -18,7 +18,8 @@ _MOST_CHARACTERS = 120  # of one text
 _STYLE = """
 .walrus-ts{--wts-line:rgba(128,128,128,.35);--wts-track:rgba(128,128,128,.22);
 --wts-accent:var(--jp-brand-color1,var(--pst-color-primary,#3b82c4));
-color:inherit;font-size:13px;line-height:1.45;max-width:100%;overflow-x:auto;margin:2px 0}
+color:inherit;font-size:13px;line-height:1.45;max-width:100%;overflow-x:auto;margin:2px 0;
+scrollbar-color:rgba(128,128,128,.5) transparent}
 .walrus-ts p{margin:0 0 4px;font-size:13px}
 .walrus-ts .wts-muted{opacity:.65}
 .walrus-ts table.wts{border-collapse:collapse;border:0;margin:0 0 6px;font-size:12px;width:auto;
@@ -32,6 +33,13 @@ max-width:none;white-space:nowrap;border:0;color:inherit}
 .walrus-ts .wts-bar{position:relative;display:block;width:140px;height:8px;border-radius:2px;
 background:var(--wts-track);overflow:hidden}
 .walrus-ts .wts-bar span{position:absolute;top:0;bottom:0;min-width:2px;border-radius:2px;background:var(--wts-accent)}
+.walrus-ts .wts-chart{display:block;width:100%;max-width:640px;height:auto;margin:0 0 4px}
+.walrus-ts .wts-chart text{fill:currentColor;font-size:10px;opacity:.65}
+.walrus-ts .wts-chart .wts-title{font-size:11px;opacity:1}
+.walrus-ts .wts-chart line{stroke:var(--wts-line)}
+.walrus-ts .wts-chart path{fill:none;stroke-width:1.3;stroke-linejoin:round;stroke-linecap:round}
+.walrus-ts .wts-live{opacity:.5}
+.walrus-ts .wts-on{color:#3f9b5f;opacity:1}
 """.replace("\n", "")
 
 
@@ -50,6 +58,12 @@ class Number(str):
 def number(value: int | None) -> Number:
     """Write a number with thousands apart; nothing where it is not known."""
     return Number("" if value is None else f"{value:,}")
+
+
+def counted(count: int, what: str) -> str:
+    """Write how many there are of what: ``"1 row"`` of `rows`, ``"2,000 new rows"`` of `new rows`."""
+    one = what[:-3] + "y" if what.endswith("ies") else what.removesuffix("s")
+    return f"{count:,} {one if count == 1 else what}"
 
 
 def printable(text: str, most: int = _MOST_CHARACTERS) -> str:
