@@ -1,8 +1,8 @@
 """DataFrames in and out of Redis streams, on walrus's object model."""
 
-from walrus_ts.batch import Batch, Transaction
 from walrus_ts.columnar.schema import Schema
-from walrus_ts.consuming import Batches
+from walrus_ts.consuming.batch import Batch, Transaction
+from walrus_ts.consuming.batches import Batches
 from walrus_ts.database import ClusterDatabase, Database, connect
 from walrus_ts.errors import (
     AppendError,

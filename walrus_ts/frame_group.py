@@ -12,7 +12,8 @@ import pandas as pd
 from walrus_ts.columnar.labels import Label
 from walrus_ts.columnar.schema import Schema, to_bytes
 from walrus_ts.connection import check_count
-from walrus_ts.consuming import Batches, make_batches, read_rows
+from walrus_ts.consuming.batches import Batches
+from walrus_ts.consuming.reading import make_batches, read_rows
 from walrus_ts.errors import UsageError
 from walrus_ts.frame_stream import FrameStream
 from walrus_ts.frames.decoder import Errors, label_list

@@ -9,7 +9,8 @@ import pandas as pd
 
 from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count
-from walrus_ts.consuming import Batches, make_batches, read_rows
+from walrus_ts.consuming.batches import Batches
+from walrus_ts.consuming.reading import make_batches, read_rows
 from walrus_ts.errors import UsageError
 from walrus_ts.frame_stream.base import FrameStreamBase
 from walrus_ts.ids import StreamId

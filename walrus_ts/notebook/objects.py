@@ -26,7 +26,7 @@ from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.wire import Wire, check
 
 if TYPE_CHECKING:
-    from walrus_ts.batch import Batch
+    from walrus_ts.consuming.batch import Batch
     from walrus_ts.database import ClusterDatabase, Database
     from walrus_ts.frames.scan import Scan
     from walrus_ts.group import ConsumerGroup

@@ -14,6 +14,7 @@ from walrus_ts.columnar.commands import bulk, command, command_of_ids, id_list
 from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
 from walrus_ts.columnar.schema import Records
 from walrus_ts.errors import GroupMissingError
+from walrus_ts.transfer.lua import BURY, COMMIT, EXTEND, HAND_BACK, LEAVE
 from walrus_ts.transfer.patience import GRACE_SECONDS, LOST, Patience, persist
 from walrus_ts.transfer.script import Script
 from walrus_ts.transfer.wire import Wire, check, refuse_error
@@ -24,129 +25,6 @@ if TYPE_CHECKING:
 
 _IDS_A_COMMAND = 1_000
 _PIECE = 2_500  # rows of an XREADGROUP at least, where more are wanted: some 3 ms of the server's time
-
-# Moves rows to the dead letters, each in one step with its acknowledgement; a row that is no longer pending, or that
-# has been delivered again meanwhile, is left alone. Returns how many were moved, and how many the stream no longer
-# holds. A row with more values than Lua can pass on is moved without them: the entry itself stays in its stream.
-# KEYS: stream, dead letters. ARGV: group, consumer, whose rows ('' for anybody's), reason, then id and deliveries of
-# each row.
-_BURY = Script(b"""
-local moved, lost = 0, 0
-for i = 5, #ARGV, 2 do
-  local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)[1]
-  if row and row[4] <= tonumber(ARGV[i + 1]) and (ARGV[3] == '' or row[2] == ARGV[3]) then
-    local entry = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
-    if entry then
-      local letter = {'id', ARGV[i], 'deliveries', ARGV[i + 1], 'group', ARGV[1], 'consumer', ARGV[2],
-        'reason', ARGV[4]}
-      if #entry[2] < 7000 then
-        for at = 1, #entry[2], 2 do
-          table.insert(letter, '.' .. entry[2][at])
-          table.insert(letter, entry[2][at + 1])
-        end
-      end
-      redis.call('XADD', KEYS[2], '*', unpack(letter))
-      moved = moved + 1
-    else
-      lost = lost + 1
-    end
-    redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
-  end
-end
-return {moved, lost}
-""")
-
-# Hands rows back as if they had not been delivered, those that are still the consumer's and not handed back yet.
-# KEYS: stream. ARGV: group, consumer, idle milliseconds, then id and deliveries of each row.
-_HAND_BACK = Script(b"""
-for i = 4, #ARGV, 2 do
-  local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1]
-  if row and row[4] == tonumber(ARGV[i + 1]) then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[3],
-      'RETRYCOUNT', row[4] - 1, 'JUSTID')
-  end
-end
-""")
-
-# Removes a consumer that has nothing pending: with its pending rows, the server would forget these.
-# KEYS: stream. ARGV: group, consumer.
-_LEAVE = Script(b"""
-local rows = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
-if not rows.err and #rows == 0 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
-""")
-
-# Begins the time anew after which rows may be claimed, of those that are still the consumer's; returns the others.
-# KEYS: stream. ARGV: group, consumer, then ids.
-_EXTEND = Script(b"""
-local gone = {}
-for i = 3, #ARGV do
-  if redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1] then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
-  else
-    table.insert(gone, ARGV[i])
-  end
-end
-return gone
-""")
-
-# Runs commands and acknowledges rows, if all rows are still the consumer's and the guards hold.
-# KEYS: the rows' streams, then of each guard a stream and its schema record, then those of the commands, in a cluster.
-# ARGV: group, consumer; the number of streams, and of each how many ids and these; the number of guards, and of each
-# the stream's last id and the record ('' where there is none); the number of commands, and of each how many arguments
-# and these.
-# Returns 'lost', rows that are no longer pending and rows that are another consumer's; or 'changed'; or 'failed', the
-# number of the command and the error; or 'done' and the commands' replies.
-_COMMIT = Script(b"""
-local at = 0
-local function take()
-  at = at + 1
-  return ARGV[at]
-end
-local group, consumer = take(), take()
-local rows, gone, taken = {}, 0, 0
-local streams = tonumber(take())
-for s = 1, streams do
-  rows[s] = {}
-  for n = 1, tonumber(take()) do
-    local id = take()
-    local row = redis.call('XPENDING', KEYS[s], group, id, id, 1)[1]
-    if not row then
-      gone = gone + 1
-    elseif row[2] ~= consumer then
-      taken = taken + 1
-    end
-    rows[s][n] = id
-  end
-end
-if gone + taken > 0 then return {'lost', gone, taken} end
-local key = streams
-for g = 1, tonumber(take()) do
-  local last, found = take(), ''
-  local info = redis.pcall('XINFO', 'STREAM', KEYS[key + 1])
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then found = info[i + 1] end
-  end
-  if found ~= last or (redis.call('GET', KEYS[key + 2]) or '') ~= take() then return {'changed'} end
-  key = key + 2
-end
-local replies = {}
-for c = 1, tonumber(take()) do
-  local count = tonumber(take())
-  local reply = redis.pcall(unpack(ARGV, at + 1, at + count))
-  at = at + count
-  if type(reply) == 'table' and reply.err then
-    if c == 1 and (string.find(reply.err, '^READONLY') or string.find(reply.err, '^NOREPLICAS')) then return reply end
-    return {'failed', c, reply.err}
-  end
-  replies[c] = reply
-end
-for s = 1, streams do
-  for first = 1, #rows[s], 1000 do
-    redis.call('XACK', KEYS[s], group, unpack(rows[s], first, math.min(first + 999, #rows[s])))
-  end
-end
-return {'done', replies}
-""")
 
 
 class Guard(NamedTuple):
@@ -290,7 +168,7 @@ class Member:
         head = [self.group, self.consumer, owner, reason.encode(errors="replace")]
         for at in range(0, len(rows), _IDS_A_COMMAND):
             flat = [part for id_, count in rows[at : at + _IDS_A_COMMAND] for part in (id_, b"%d" % count)]
-            counts = self._run(_BURY, [key, Records(key).dead], [*head, *flat])
+            counts = self._run(BURY, [key, Records(key).dead], [*head, *flat])
             moved, lost = moved + counts[0], lost + counts[1]
         return moved, lost
 
@@ -298,7 +176,7 @@ class Member:
         """Begin the time anew after which rows may be claimed; return those that are no longer this consumer's."""
         gone: list[bytes] = []
         for some in _slices(ids):
-            gone += self._run(_EXTEND, [key], [self.group, self.consumer, *id_list(some)])
+            gone += self._run(EXTEND, [key], [self.group, self.consumer, *id_list(some)])
         return gone
 
     def hand_back(self, key: bytes, rows: Sequence[tuple[bytes, int]], idle_ms: int) -> None:
@@ -312,7 +190,7 @@ class Member:
         """
         for at in range(0, len(rows), _IDS_A_COMMAND):
             flat = [part for id_, count in rows[at : at + _IDS_A_COMMAND] for part in (id_, b"%d" % count)]
-            self._run(_HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *flat], _at_an_end())
+            self._run(HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *flat], _at_an_end())
 
     def commit(
         self,
@@ -354,7 +232,7 @@ class Member:
         for parts in commands:
             arguments += [b"%d" % len(parts), *parts]
         try:
-            found: list[Any] = _COMMIT.run(wire, [*keys, *others], arguments)
+            found: list[Any] = COMMIT.run(wire, [*keys, *others], arguments)
         except ResponseError as error:
             raise missing_group(error, self.group, self.keys) from error
         return found
@@ -368,7 +246,7 @@ class Member:
             The server has been away for a second, or refuses.
         """
         for key in self.keys:
-            self._run(_LEAVE, [key], [self.group, self.consumer], _at_an_end())
+            self._run(LEAVE, [key], [self.group, self.consumer], _at_an_end())
 
     def _run(
         self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], patience: Patience | None = None

@@ -1,0 +1,1 @@
+"""A consumer group's new rows as DataFrames, once or batch by batch."""

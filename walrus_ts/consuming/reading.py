@@ -1,0 +1,166 @@
+"""What a group's streams are read by: new rows once, and the iterator of batches."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import warnings
+from collections.abc import Callable, Sequence
+from os import getpid
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from walrus_ts.cluster import Pool, join_pools
+from walrus_ts.columnar.commands import command
+from walrus_ts.columnar.replies import EntriesReply
+from walrus_ts.columnar.schema import to_bytes
+from walrus_ts.connection import check_count, read_each
+from walrus_ts.consuming.batches import Batches
+from walrus_ts.consuming.tables import Tables
+from walrus_ts.errors import DataError, UsageError
+from walrus_ts.frames.source import Source
+from walrus_ts.stacking import stack
+from walrus_ts.transfer.batches import Feed
+from walrus_ts.transfer.member import Member
+from walrus_ts.transfer.wire import Wire, check
+
+
+class Reading(Protocol):
+    """What consuming needs of a stream: `TimeSeriesStream` has it."""
+
+    group: str | bytes
+    consumer_name: str | bytes
+    _named: bool
+
+    @property
+    def _source(self) -> Source: ...
+
+    def _start_id(self) -> bytes: ...
+
+
+def read_rows(
+    streams: Sequence[Reading], count: int | None, block: int | None, stream_name: str | None
+) -> pd.DataFrame:
+    """Read new rows once; they stay pending (`TimeSeries.read_frame`)."""
+    count, block = check_count(count), check_count(block, "block", minimum=0)
+    members = {member.pool: member for member in _members(streams, to_bytes(streams[0].consumer_name))}
+    tables = _tables(streams)
+
+    def read(pool: Pool, block: int | None) -> dict[bytes, list[EntriesReply]]:
+        found: dict[bytes, list[EntriesReply]] = {}
+        with Wire(pool) as wire:
+            for pieces in members[pool].read_new(wire, count, block):
+                for key, reply in pieces.items():
+                    found.setdefault(key, []).append(reply)
+        return found
+
+    replies = {key: each for found in read_each(list(members), read, block) for key, each in found.items()}
+    parts = []
+    for stream in streams:
+        key = stream._source.records.key
+        found = replies.get(key, [EntriesReply.of([])])
+        table = tables.read(key, found)
+        for row, reason in table.spoiled.items():
+            raise DataError(reason, key=key, id=[id_ for reply in found for id_ in reply.ids()][row].decode())
+        parts.append(table.part)
+    return stack(parts, stream_name, tables.labels).frame
+
+
+def make_batches(
+    streams: Sequence[Reading],
+    count: int,
+    wait: float | None,
+    claim_after: float,
+    max_deliveries: int,
+    stream_name: str | None,
+) -> Batches:
+    """Make the iterator (`TimeSeries.batches`)."""
+    check_numbers(count, wait, claim_after, max_deliveries)
+    first = streams[0]
+    consumer = to_bytes(first.consumer_name) if first._named else unique_consumer(to_bytes(first.group))
+    tables, claim_ms = _tables(streams), max(1, round(claim_after * 1_000))
+    feeds = [
+        Feed(member, count, claim_ms, max_deliveries, _remaking(streams, member, tables), tables.prepare)
+        for member in _members(streams, consumer)
+    ]
+    return Batches(feeds, tables, wait=wait, stream_name=stream_name, unnamed=not first._named)
+
+
+def _members(streams: Sequence[Reading], consumer: bytes) -> list[Member]:
+    """Return the consumer as a member of the group: one, or in a cluster one for each slot that streams are in."""
+    sources: dict[Pool, list[Source]] = {}
+    for source in (stream._source for stream in streams):
+        sources.setdefault(source.pool, []).append(source)
+    group = to_bytes(streams[0].group)
+    return [
+        Member(join_pools([one.pool for one in some]), group, consumer, [one.records.key for one in some])
+        for some in sources.values()
+    ]
+
+
+def _tables(streams: Sequence[Reading]) -> Tables:
+    sources = [stream._source for stream in streams]
+    return Tables(
+        {source.records.key: (source.records.key.decode(errors="backslashreplace"), source) for source in sources}
+    )
+
+
+def _remaking(streams: Sequence[Reading], member: Member, tables: Tables) -> Callable[[], set[bytes]]:
+    """Return what makes the group anew where it has gone, from the position that the series was created with."""
+
+    def remake() -> set[bytes]:
+        tables.forget()
+        made = set()
+        for stream in streams:
+            key = stream._source.records.key
+            if key not in member.keys:
+                continue
+            after = stream._start_id()
+            with Wire(member.pool) as wire:
+                (reply,) = wire.ask(command(b"XGROUP", b"CREATE", key, member.group, after, b"MKSTREAM"))
+            if getattr(reply, "message", "").startswith("BUSYGROUP"):
+                continue
+            check(reply)
+            made.add(key)
+            warnings.warn(
+                f"the consumer group {member.group.decode(errors='backslashreplace')!r} had gone from "
+                f"{stream._source.where} (the stream was deleted, or the server has lost its data). It has been made "
+                f"anew, and begins behind {after.decode(errors='backslashreplace')}, as its series says.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return made
+
+    return remake
+
+
+def unique_consumer(group: bytes) -> bytes:
+    """Make a consumer's name that no other process has."""
+    return b"%b.%b.%d.%b" % (group, socket.gethostname().encode(), getpid(), secrets.token_hex(4).encode())
+
+
+def check_numbers(count: Any, wait: Any, claim_after: Any, max_deliveries: Any) -> None:
+    """Refuse numbers that `batches` cannot work with."""
+    checks = [
+        ("count", count, _is_whole(count), "a number of rows, at least 1"),
+        ("wait", wait, wait is None or _is_seconds(wait), "None or a number of seconds, not negative"),
+        ("claim_after", claim_after, _is_claimable(claim_after), "a number of seconds, more than 0, at most a year"),
+        ("max_deliveries", max_deliveries, _is_whole(max_deliveries), "a number of deliveries, at least 1"),
+    ]
+    for name, value, right, expected in checks:
+        if not right:
+            raise UsageError(f"{name} is {expected}; found {value!r}", **{name: value})
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 1)
+
+
+def _is_claimable(value: Any) -> bool:
+    return _is_seconds(value) and bool(0 < value <= 366 * 86_400)
+
+
+def _is_seconds(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(value >= 0)

@@ -1,0 +1,143 @@
+"""What was delivered, as tables: by the streams' records, and without the rows that no record fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from walrus_ts.columnar.replies import Entries, EntriesReply
+from walrus_ts.errors import DataError
+from walrus_ts.frames.decoder import Decoder
+from walrus_ts.frames.source import Source
+from walrus_ts.frames.to_pandas import FEW, read_few, to_pandas
+from walrus_ts.stacking import Part
+from walrus_ts.transfer.patience import PATIENCE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Entries as a table.
+
+    Attributes
+    ----------
+    part : Part
+        Those that could be decoded.
+    kept : int64 array
+        Their positions among the entries.
+    spoiled : dict of position -> reason
+        The others.
+    """
+
+    part: Part
+    kept: npt.NDArray[np.int64]
+    spoiled: dict[int, str]
+
+
+class Tables:
+    """The streams of a group as tables: their records, asked for once and again where they do not fit.
+
+    Parameters
+    ----------
+    sources : mapping of key -> (label, Source)
+    """
+
+    def __init__(self, sources: dict[bytes, tuple[str, Source]]) -> None:
+        self._sources = sources
+        self._decoders: dict[bytes, Decoder] = {}
+        self._foreign: dict[bytes, set[bytes]] = {key: set() for key in sources}  # fields that no record knows
+        self._prepared = WeakKeyDictionary[EntriesReply, tuple[Decoder, Entries]]()
+
+    @property
+    def labels(self) -> list[str]:
+        """The streams' names in frames."""
+        return [label for label, _ in self._sources.values()]
+
+    def forget(self) -> None:
+        """Forget the records: a stream that is made again may have others."""
+        self._decoders.clear()
+
+    def prepare(self, key: bytes, reply: EntriesReply) -> None:
+        """Make a reply's columns, where the stream's record is known; `read` takes them then."""
+        decoder = self._decoders.get(key)
+        if decoder is not None and reply.objects is None:
+            self._prepared[reply] = decoder, reply.entries(decoder.fields)
+
+    def read(self, key: bytes, replies: Sequence[EntriesReply]) -> Read:
+        """Decode entries."""
+        spoiled: dict[int, str] = {}
+        kept = np.arange(sum(map(len, replies)))
+        few = self.few(key, replies)
+        if few is not None:
+            return Read(few(), kept, spoiled)
+        entries = Entries.join([self._entries(key, reply) for reply in replies])
+        part = self._by_known_record(key, entries)
+        if part is None:  # the record may have been widened since it was read
+            del self._decoders[key]
+            self._foreign[key] |= set(entries.columns) - set(self._decoder(key).fields)
+            try:
+                part = self._part(key, entries)
+            except DataError as error:
+                _require_id(error)
+                self._find_spoiled(key, entries, 0, spoiled)
+                good = np.ones(len(entries), bool)
+                good[list(spoiled)] = False
+                part, kept = self._part(key, entries.filter(good)), np.flatnonzero(good)
+        return Read(part, kept, spoiled)
+
+    def few(self, key: bytes, replies: Sequence[EntriesReply]) -> Callable[[], Part] | None:
+        """Decode a few plain entries without Arrow; return what makes a table of them, None where they are others."""
+        entries, (label, source) = replies[0].objects, self._sources[key]
+        if len(replies) > 1 or not entries or len(entries) > FEW or any(fields is None for _, fields in entries):
+            return None
+        few = read_few(entries, self._decoder(key).known, source)
+        return None if few is None else lambda: Part(label, key, few.frame(source.zone), few.ids)
+
+    def _entries(self, key: bytes, reply: EntriesReply) -> Entries:
+        decoder, entries = self._prepared.pop(reply, (None, None))
+        if entries is None or decoder is not self._decoder(key):
+            entries = reply.entries(self._decoder(key).fields)
+        return entries
+
+    def _by_known_record(self, key: bytes, entries: Entries) -> Part | None:
+        """Decode entries by the record as it was; None where it does not know all of them."""
+        if not entries.columns.keys() <= self._foreign[key].union(self._decoder(key).fields):
+            return None
+        try:
+            return self._part(key, entries)
+        except DataError:
+            return None
+
+    def _part(self, key: bytes, entries: Entries) -> Part:
+        label, source = self._sources[key]
+        rows = self._decoder(key).rows(entries)
+        assert rows.ids is not None  # as the decoder was told
+        return Part(label, key, to_pandas(rows, source), rows.ids)
+
+    def _find_spoiled(self, key: bytes, entries: Entries, first: int, spoiled: dict[int, str]) -> None:
+        """Find the entries that cannot be decoded, by halves; `first` is the position of these entries' first."""
+        try:
+            self._part(key, entries)
+        except DataError as error:
+            _require_id(error)
+            if len(entries) == 1:
+                spoiled[first] = str(error)
+                return
+            half = np.arange(len(entries)) < len(entries) // 2
+            self._find_spoiled(key, entries.filter(half), first, spoiled)
+            self._find_spoiled(key, entries.filter(~half), first + int(half.sum()), spoiled)
+
+    def _decoder(self, key: bytes) -> Decoder:
+        if key not in self._decoders:
+            source = self._sources[key][1]
+            self._decoders[key] = Decoder(source, source.look(PATIENCE_SECONDS)[1], ids=True)
+        return self._decoders[key]
+
+
+def _require_id(error: DataError) -> None:
+    """Raise an error that is not of one entry: a broken record, say."""
+    if "id" not in vars(error):
+        raise error
