@@ -32,7 +32,7 @@ from walrus_ts.progress import Bar
 from walrus_ts.stacking import Part, Stacked, stack
 from walrus_ts.transfer.batches import Delivery, Feed, take_in_turn
 from walrus_ts.transfer.member import Member
-from walrus_ts.transfer.patience import PATIENCE_SECONDS
+from walrus_ts.transfer.patience import ONCE, PATIENCE_SECONDS, Patience, persist
 from walrus_ts.transfer.wire import Wire, check, is_open
 
 
@@ -301,10 +301,19 @@ def read_rows(
 
     def read(pool: Pool, block: int | None) -> dict[bytes, list[EntriesReply]]:
         found: dict[bytes, list[EntriesReply]] = {}
-        with Wire(pool) as wire:
+
+        def work(wire: Wire) -> None:
+            if found:
+                return
             for pieces in members[pool].read_new(wire, count, block):
                 for key, reply in pieces.items():
                     found.setdefault(key, []).append(reply)
+
+        try:
+            persist(pool, work, Patience(ONCE))
+        except RedisError:  # behind a piece: those that have come are what there is
+            if not found:
+                raise
         return found
 
     replies = {key: each for found in read_each(list(members), read, block) for key, each in found.items()}
