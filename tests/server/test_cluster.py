@@ -559,7 +559,18 @@ def test_a_group_on_two_servers(cluster: Cluster, db: ClusterDatabase, impatient
     assert sum(batch.ack() for batch in ts.batches(wait=0)) == 10
 
 
-def test_a_blocking_read_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) -> None:
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda ts: ts.a.read(block=10_000),
+        lambda ts: ts.a.read_frame(block=10_000),
+        lambda ts: next(ts.a.batches(wait=10)).frame,
+    ],
+    ids=["read", "read_frame", "batches"],
+)
+def test_a_blocking_read_while_its_slot_moves(
+    cluster: Cluster, ts: TimeSeries, read: Callable[[TimeSeries], Any]
+) -> None:
     """One that waits where the slot was goes on to wait where it is."""
     ts.create()
 
@@ -569,7 +580,7 @@ def test_a_blocking_read_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) 
         ts.a.add({"n": 1})
 
     with meanwhile(move_and_add):
-        assert len(ts.a.read(block=10_000)) == 1
+        assert len(read(ts)) == 1
 
 
 # Masters that fail ----------------------------------------------------------------------------------------------------
@@ -612,6 +623,7 @@ def test_work_that_begins_without_a_master(cluster: Cluster, db: ClusterDatabase
         lambda: streams[5].declare({"x": "float64", "s": "str"}),
         lambda: len(streams[5].loads()) == 0,
         lambda: len(ts.status()) == 6,
+        lambda: len(streams[5].read_frame()) == 2,
     ]
     wait_until(cluster.is_well, timeout=30)
     master = cluster.master("{b}0")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -191,6 +192,21 @@ def test_a_large_batch_over_a_connection_that_is_cut(own: OwnServer, way: Way) -
             assert sorted(seen) == sorted([*range(6_000)] * 2), place
         assert proxy.cuts >= 9
         assert short
+
+
+def test_pieces_of_a_frame_over_a_connection_that_is_cut(own: OwnServer) -> None:
+    """What `read_frame` has got before its connection is lost, it returns; it raises only where that is nothing."""
+    with walrus_ts.connect(own.url) as direct, Proxy(own.port) as proxy:
+        counts = set()
+        for place in range(0, 1_000_000, 50_000):
+            series(direct, f"{place}", n=10_000)
+            with walrus_ts.connect(proxy.url, retry=Retry(NoBackoff(), 1)) as db:
+                proxy.cut_after(place, "replies")
+                try:
+                    counts.add(len(db.time_series("readers", [f"{place}"]).read_frame(count=10_000)))
+                except redis.ConnectionError:
+                    counts.add(0)
+        assert {0, 10_000} < counts
 
 
 def test_a_wait_outlasts_the_sockets_timeout(db: walrus_ts.Database, url: str, key: Key) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from redis.exceptions import RedisError
 
 from walrus_ts.cluster import Pool, join_pools
 from walrus_ts.columnar.commands import command
@@ -24,6 +25,7 @@ from walrus_ts.frames.source import Source
 from walrus_ts.stacking import stack
 from walrus_ts.transfer.batches import Feed
 from walrus_ts.transfer.member import Member
+from walrus_ts.transfer.patience import ONCE, Patience, persist
 from walrus_ts.transfer.wire import Wire, check
 
 
@@ -50,10 +52,19 @@ def read_rows(
 
     def read(pool: Pool, block: int | None) -> dict[bytes, list[EntriesReply]]:
         found: dict[bytes, list[EntriesReply]] = {}
-        with Wire(pool) as wire:
+
+        def work(wire: Wire) -> None:
+            if found:
+                return
             for pieces in members[pool].read_new(wire, count, block):
                 for key, reply in pieces.items():
                     found.setdefault(key, []).append(reply)
+
+        try:
+            persist(pool, work, Patience(ONCE))
+        except RedisError:  # behind a piece: those that have come are what there is
+            if not found:
+                raise
         return found
 
     replies = {key: each for found in read_each(list(members), read, block) for key, each in found.items()}

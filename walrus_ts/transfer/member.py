@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from walrus_ts.cluster import ElsewhereError, SlotPool
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import bulk, command, command_of_ids, id_list
 from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
@@ -261,6 +262,9 @@ class Member:
         try:
             refuse_error(reply)
         except ResponseError as error:
+            if isinstance(self.pool, SlotPool) and str(error).startswith("UNBLOCKED"):
+                # Redis 7 says so also where the stream moves with its slot; where it was deleted, the next try tells.
+                raise ElsewhereError(str(error)) from error
             raise missing_group(error, self.group, self.keys) from error
 
 

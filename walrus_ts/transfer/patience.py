@@ -25,6 +25,8 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 60.0  # for which the server may be away
 GRACE_SECONDS = 1.0  # likewise, where somebody waits for a small answer, or for an end
 
+ONCE = -1.0  # likewise, for what must not be sent again: it is, only where nothing has been carried out
+
 LOST = (ConnectionError, TimeoutError)  # what was sent may have been carried out
 PASSING = (*LOST, BusyLoadingError)  # the server may be back soon
 _REFUSED_LOGIN = (AuthenticationError, AuthorizationError)  # redis-py derives them from ConnectionError
