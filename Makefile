@@ -11,6 +11,8 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 TORTURE_ARGS ?=
 FUZZ_ARGS ?=
+FAULTS_ARGS ?=
+SOAK_ARGS ?=
 
 # The environment of `make test-oldest`.
 OLDEST := .venv-oldest
@@ -24,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two pips in one environment, under `make -j`, would spoil it.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest check docs dist bench torture fuzz notebooks clean
+.PHONY: help demo test test-oldest check docs dist bench torture fuzz faults soak notebooks clean
 
 help:
 	@echo "make demo        load a year of weather, query it, draw it, and consume a day of flights"
@@ -37,6 +39,8 @@ help:
 	@echo "make bench       measure loading and reading; BENCH_ARGS=... goes to the benchmarks"
 	@echo "make torture     consume while workers, connections and servers are killed; TORTURE_ARGS=..."
 	@echo "make fuzz        read replies of any bytes, as hiredis does; FUZZ_ARGS=... goes to the fuzzer"
+	@echo "make faults      load and read while connections, servers and processes fail; FAULTS_ARGS=..."
+	@echo "make soak        work for ten minutes, and see that nothing grows; SOAK_ARGS=..."
 	@echo "make notebooks   run notebooks/*.ipynb anew, in place"
 	@echo "make clean       remove .venv, caches, and whatever the targets above have made"
 
@@ -78,6 +82,12 @@ torture: $(VENV)/.installed-dev
 
 fuzz: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+faults: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.faults $(FAULTS_ARGS)
+
+soak: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 # One after the other, each from its first cell, in a kernel of .venv's own Python: `python3` is the kernel
 # that comes with ipykernel, and in JUPYTER_DATA_DIR none of the user's own can stand in its place. What differs from run

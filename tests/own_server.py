@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -16,28 +17,49 @@ from tests.helpers import server_program, wait_until
 
 
 class OwnServer:
-    """A Valkey server that keeps its data in a folder, each command before it is answered."""
+    """A server that keeps its data in a folder, each command before it is answered, unless its settings say otherwise.
 
-    def __init__(self, folder: Path) -> None:
+    Its program is `server_program`.
+
+    Parameters
+    ----------
+    folder : Path
+    **settings
+        The server's own; they may be changed between two starts. An underscore stands for a hyphen.
+    """
+
+    def __init__(self, folder: Path, **settings: object) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
+        self.settings: dict[str, object] = {"save": "", "appendonly": "yes", "appendfsync": "always"} | settings
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        settings = {"bind": "127.0.0.1", "port": self.port, "dir": self.folder, "save": "", "appendonly": "yes"}
-        settings |= {"appendfsync": "always"}
-        options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-        self._process = subprocess.Popen([server_program(), *options], stdout=subprocess.DEVNULL)
-        wait_until(self._answers)
+    @property
+    def pid(self) -> int:
+        """The process."""
+        assert self._process
+        return self._process.pid
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, and wait until it answers, its data being loaded."""
+        settings = {"bind": "127.0.0.1", "port": self.port, "dir": self.folder, **self.settings}
+        options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        # Python ignores SIGXFSZ, and so does its server: a file that may not grow is an error then, and not the end.
+        self._process = subprocess.Popen([server_program(), *options], stdout=subprocess.DEVNULL, restore_signals=False)
+        if wait:
+            wait_until(self.answers, timeout=60)
 
     def kill(self) -> None:
         """End it at once (SIGKILL)."""
         assert self._process
         self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Let it end as it does when it is told to (SIGTERM)."""
+        assert self._process
+        self._process.send_signal(signal.SIGTERM)
         self._process.wait()
 
     def forget(self) -> None:
@@ -46,7 +68,8 @@ class OwnServer:
             if file.is_file():
                 file.unlink()
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Tell whether it answers, its data being loaded."""
         try:
             with redis.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
@@ -54,10 +77,17 @@ class OwnServer:
             return False
 
 
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
-def own_server(folder: Path) -> Iterator[OwnServer]:
+def own_server(folder: Path, **settings: object) -> Iterator[OwnServer]:
     """Start a server, and end it with the block."""
-    server = OwnServer(folder)
+    server = OwnServer(folder, **settings)
     server.start()
     try:
         yield server

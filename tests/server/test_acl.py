@@ -255,6 +255,29 @@ def test_the_error_of_a_script(server: Database, keys: dict[str, str]) -> None:
             stream.append(ticks(3, "2024-01-03"))
 
 
+@pytest.mark.parametrize("load", [None, "a"])
+@pytest.mark.parametrize("right", ["-xadd", "-exec", "-echo"])
+def test_rights_that_are_taken_away_meanwhile(
+    server: Database, keys: dict[str, str], right: str, load: str | None
+) -> None:
+    """Whatever right is taken away during an append, the error says what is stored, and going on completes it."""
+    frame = ticks(30_000, "2024-01-01")
+    with user(server, ROLES["loader"], keys) as database:
+        name = database.connection_pool.connection_kwargs["username"]
+
+        def take(done: int, rows: int) -> None:
+            if done == 10_000:
+                server.execute_command("ACL SETUSER", name, right)
+
+        stream = stream_of(database, keys)[keys["ticks"]]
+        with pytest.raises(AppendError, match="permission") as caught:
+            stream.append(frame, load=load, progress=take)
+    assert 10_000 <= caught.value.appended <= server.xlen(keys["ticks"]) < 30_000
+    whole = stream_of(server, keys)[keys["ticks"]]
+    whole.append(frame, load=caught.value.load)
+    assert whole.frame()["x"].tolist() == list(range(30_000))
+
+
 def test_the_right_to_echo(server: Database, keys: dict[str, str]) -> None:
     """A user without the right to ECHO, by which replies end, is told so at once."""
     rules = [rule.replace(" +echo", "") for rule in ROLES["reader"]]

@@ -20,6 +20,8 @@ from pandas.testing import assert_frame_equal
 
 import walrus_ts
 from tests.helpers import wait_until
+from tests.own_server import own_server
+from tests.proxy import Proxy, Way
 from tests.relay import Relay
 from walrus_ts import Database, DataError, LateRowsError, SchemaError, UsageError
 from walrus_ts.columnar.schema import Records
@@ -923,6 +925,22 @@ class TestTogether:
             other.close()
         assert_frame_equal(stream.frame(), frame, check_freq=False)
         assert done.rows == 100_000
+
+
+@pytest.mark.parametrize("way", ["requests", "replies"])
+def test_a_connection_cut_at_any_byte(tmp_path: Path, way: Way) -> None:
+    """Wherever a connection is cut, also before the first row is sent, an append goes on, and stores each row once."""
+    frame = seconds(3)
+    with own_server(tmp_path) as server, Proxy(server.port) as proxy, walrus_ts.connect(proxy.url) as db:
+        db.time_series("research", ["before"])["before"].append(frame)  # without a connection to begin with, it raises
+        for place in range(0, 1_200, 40):
+            stream = db.time_series("research", [f"cut at {place}"])[f"cut at {place}"]
+            proxy.cut_after(place, way)
+            assert stream.append(frame).rows == 3
+            proxy.act_no_more()
+            assert_frame_equal(stream.frame(), frame, check_freq=False)
+        assert proxy.cuts > 10
+        assert list(db.scan_iter("walrus_ts:load:*")) == []
 
 
 LOADER = """

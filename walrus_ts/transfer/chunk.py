@@ -14,7 +14,7 @@ from walrus_ts.ids import StreamId
 from walrus_ts.transfer.job import Job
 from walrus_ts.transfer.loads import LoadRecord, Progress
 from walrus_ts.transfer.scan import StreamState, current_schema
-from walrus_ts.transfer.wire import check
+from walrus_ts.transfer.wire import check, to_exception
 
 CHUNK_ROWS = 5_000  # some 10 ms of the server's time
 _PIECE_BYTES = 32 << 20  # of a chunk that is encoded in one piece
@@ -25,6 +25,14 @@ _OK, _QUEUED = b"+OK\r\n", b"+QUEUED\r\n"
 
 class ConflictError(Exception):
     """What is watched has changed: nothing of the chunk is stored."""
+
+
+class RowsRefusedError(Exception):
+    """EXEC was carried out without the rows; what has refused them is the only argument.
+
+    Redis looks at a user's rights when a command is queued and again at EXEC, command by command: where the right to
+    XADD was taken away in between, the other commands are carried out.
+    """
 
 
 class View(NamedTuple):
@@ -120,6 +128,8 @@ class Chunk:
         ------
         ConflictError
             Nothing is stored: something has come in between.
+        RowsRefusedError
+            No row is stored, but the rest has been carried out.
         redis.exceptions.RedisError
             A command was refused.
         """
@@ -133,7 +143,10 @@ class Chunk:
             _check_all(replies[:commit])
             if replies[commit] is None:
                 raise ConflictError
-            _check_all(check(replies[commit]))
+            rows = check(replies[commit])[: self.rows]
+            first = next((reply for reply in rows if isinstance(reply, resp.ErrorReply)), None)
+            if first is not None:
+                raise RowsRefusedError(to_exception(first))
             done, behind = replies[commit][self.rows :], replies[commit + 1 :]
         _check_all(done)
         return behind

@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
 
 from walrus_ts.cluster import ElsewhereError
 from walrus_ts.columnar import commands
@@ -26,7 +29,7 @@ from walrus_ts.columnar.replies import SLACK
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.errors import AppendError, UsageError
 from walrus_ts.ids import count_late, split_times, to_ids
-from walrus_ts.transfer.chunk import CHUNK_ROWS, Chunk, ConflictError, Plan, View
+from walrus_ts.transfer.chunk import CHUNK_ROWS, Chunk, ConflictError, Plan, RowsRefusedError, View
 from walrus_ts.transfer.job import Appended, Job, check_late, first_write, iso, record_to_write
 from walrus_ts.transfer.loads import LoadRecord, Progress
 from walrus_ts.transfer.patience import PASSING, Patience
@@ -76,21 +79,24 @@ class _Load:
         self._first_id: str | None = None
         self._last_id: str | None = None
         self._earlier: int | None = None  # rows that earlier calls of this load have stored
+        self._reached = False  # the server, so that it may be back soon
         self._sent = False  # a transaction, so that some of the load may be stored
         self._doubtful: Chunk | None = None  # one whose EXEC is sent and not answered
+        self._rowless: Chunk | None = None  # one that was carried out without its rows
 
     def run(self) -> Appended:
         patience, known = Patience(), 0
         while True:
             try:
                 with Wire(self._pool) as wire:
+                    self._reached = True
                     while not self._run_on(wire):
                         time.sleep(random.uniform(0, 0.005))  # two writers step out of each other's way
                 if self._record.new and self._stored + self._late < len(self._job.times):
                     raise self._deleted()  # with its progress, which else goes when all is stored
                 return Appended(self._stored, self._late, self._first_id, self._last_id)
             except PASSING as error:
-                if not self._sent and not isinstance(error, ElsewhereError):
+                if not self._reached and not isinstance(error, ElsewhereError):
                     raise
                 if self._chunks > known:
                     patience.renew()
@@ -99,6 +105,18 @@ class _Load:
 
     def _run_on(self, wire: Wire) -> bool:
         """Store what is left, on one connection; False where another writer came in between."""
+        try:
+            return self._store(wire)
+        except PASSING:
+            raise
+        except Exception as error:  # whatever it is, nothing of a load that never began is left behind
+            with suppress(RedisError):  # it is the first error that counts
+                self._give_up(wire)
+            if not self._sent or isinstance(error, AppendError):
+                raise
+            raise self._stopped(error) from error
+
+    def _store(self, wire: Wire) -> bool:
         try:
             view = self._look(wire)
             self._resolve_doubt(view)
@@ -120,15 +138,7 @@ class _Load:
             self._doubtful = None
             wire.exchange(_DISCARD, _UNWATCH)
             return False
-        except PASSING:
-            raise
-        except Exception as error:  # whatever it is, nothing of a load that never began is left behind
-            self._give_up(wire)
-            if not self._sent or isinstance(error, AppendError):
-                raise
-            raise self._stopped(error) from error
-        else:
-            return True
+        return True
 
     # What is watched -------------------------------------------------------------------------------------------------
 
@@ -259,7 +269,11 @@ class _Load:
     def _settle(self, wire: Wire, chunk: Chunk, following: Chunk | None, *, queued: bool) -> None:
         """Read what EXEC and the commands behind it are answered with."""
         reply, waiting = wire.receive_opened()
-        looked = chunk.check(reply[:-SLACK], queued=queued)
+        try:
+            looked = chunk.check(reply[:-SLACK], queued=queued)
+        except RowsRefusedError as error:
+            self._rowless = chunk
+            raise error.args[0] from None
         self._count(chunk)
         if following is None:
             return
@@ -296,9 +310,12 @@ class _Load:
         return self._job.where
 
     def _give_up(self, wire: Wire) -> None:
-        """Leave the connection as it was, and nothing of a load that never began."""
+        """Leave the connection as it was, nothing of a load that never began, and no progress without its rows."""
         if not wire.busy:
-            wire.exchange(_DISCARD, _UNWATCH, *([] if self._sent else self._record.forget()))
+            undo = [] if self._sent else self._record.forget()
+            if self._rowless and self._rowless.before.progress:
+                undo = [self._record.write(Progress.from_json(self._rowless.before.progress, self._record.key))]
+            wire.exchange(_DISCARD, _UNWATCH, *undo)
 
     def _stopped(self, error: Exception) -> AppendError:
         appended, reason = (self._earlier or 0) + self._stored, str(error).rstrip(".")
