@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CTRL_C = b"\x03"
+ROOT = Path(__file__).parents[1]
 
 
 class Terminal:
@@ -88,3 +90,10 @@ def in_terminal(command: Sequence[str], folder: Path, environment: Mapping[str, 
         finally:
             process.kill()
             os.close(ours)
+
+
+def run_in_terminal(code: str, timeout: float = 300) -> str:
+    """Run Python code in a terminal to its end, and return what it has written there."""
+    with in_terminal([sys.executable, "-c", code], ROOT, os.environ) as terminal:
+        assert terminal.exit_code(timeout) == 0, terminal.written
+        return terminal.written.replace("\r\n", "\n")

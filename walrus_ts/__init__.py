@@ -18,6 +18,7 @@ from walrus_ts.errors import (
 from walrus_ts.frames.scan import Scan
 from walrus_ts.group import ConsumerGroup
 from walrus_ts.group_stream import ConsumerGroupStream
+from walrus_ts.live import Live
 from walrus_ts.message import Message
 from walrus_ts.stream import Stream
 from walrus_ts.timeseries import TimeSeries, TimeSeriesStream
@@ -36,6 +37,7 @@ __all__ = [
     "Database",
     "GroupMissingError",
     "LateRowsError",
+    "Live",
     "Message",
     "Scan",
     "Schema",

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from inspect import signature
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote, urlsplit
+from weakref import WeakSet
 
 import redis
 from redis.cluster import REDIS_ALLOWED_KEYS, RedisCluster
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from redis.typing import KeyT
 
     from walrus_ts import group, stream, timeseries
+    from walrus_ts.live import Live
 
 URL_VARIABLE = "WALRUS_TS_URL"
 
@@ -41,6 +43,17 @@ _SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES, *_CLUSTER_SCHEMES)
 
 class Factories:
     """What makes streams, consumer groups and time series of a database."""
+
+    @property
+    def _lives(self) -> WeakSet[Live]:
+        """What follows streams of this database."""
+        lives: WeakSet[Live] = self.__dict__.setdefault("_followed_by", WeakSet())
+        return lives
+
+    def _end_lives(self) -> None:
+        """End what follows streams: it would open connections anew, and for ever."""
+        for live in list(self._lives):
+            live._leave("ended: its database was closed")
 
     def Stream(self, key: KeyT) -> stream.Stream:
         """Make a `walrus_ts.Stream`; nothing is sent to the server.
@@ -166,6 +179,7 @@ class Database(Factories, redis.Redis):
 
     def close(self) -> None:
         """Close all connections, and let an embedded server that `connect` opened go."""
+        self._end_lives()
         self._disconnect()
         close_sentinels(self.connection_pool)
         if self._embedded is not None:
@@ -226,6 +240,7 @@ class ClusterDatabase(Factories, RedisCluster):
 
     def close(self) -> None:
         """Close all connections."""
+        self._end_lives()
         super().close()
         if "_data" in self.__dict__:
             self.__dict__["_data"].close()

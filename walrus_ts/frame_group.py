@@ -18,6 +18,7 @@ from walrus_ts.frame_stream import FrameStream
 from walrus_ts.frames.decoder import Errors, label_list
 from walrus_ts.frames.source import Source
 from walrus_ts.frames.to_pandas import to_pandas, with_ids
+from walrus_ts.live import Live, make_live
 from walrus_ts.pandas_io import Backend
 from walrus_ts.stacking import Part, stack, widen, with_columns
 from walrus_ts.standing import by_stream, common_zone, pending_frame, status_frame
@@ -204,6 +205,50 @@ class FrameGroup(Generic[S]):
             for key, stream in self.streams.items()
         ]
         return plot(parts, max_points, ax)
+
+    def live(
+        self,
+        columns: Sequence[Label] | None = None,
+        window: Any = "5min",
+        *,
+        every: float = 1.0,
+        rows: int = 10,
+        max_points: int = 600,
+        errors: Errors = "raise",
+        stream_name: str = STREAM,
+    ) -> Live:
+        """Show the newest rows of all streams as a chart and a table, and follow the streams until stopped.
+
+        Parameters are those of `TimeSeriesStream.live`; of `columns`, each stream shows those that it has. The chart
+        has a panel a column, and a line there for each of the first nine streams. `stream_name` names the table's
+        column that says which stream a row is from.
+
+        Returns
+        -------
+        Live
+            Its `stop` ends it.
+
+        Raises
+        ------
+        UsageError, DataError
+            As in `TimeSeriesStream.live`, or no stream has one of the columns.
+        SchemaError
+            The streams' columns, or their zones, do not go together.
+        """
+        labels = None if columns is None else label_list(columns)
+        _choose(labels, {key: stream._source.look() for key, stream in self.streams.items()})
+        return make_live(
+            [(to_bytes(key).decode(errors="backslashreplace"), stream._source) for key, stream in self.streams.items()],
+            labels,
+            self._streams()[0].database,
+            window=window,
+            every=every,
+            rows=rows,
+            max_points=max_points,
+            errors=errors,
+            stream_name=stream_name,
+            name=to_bytes(self.name).decode(errors="backslashreplace"),
+        )
 
     def read_frame(
         self, count: int | None = None, block: int | None = None, *, stream_name: str = STREAM

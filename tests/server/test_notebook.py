@@ -4,40 +4,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from typing import Any
 
 import pandas as pd
 import pytest
 
 import walrus_ts
+from tests.page import HOSTILE, Page
 from walrus_ts import Database, TimeSeriesStream
 
-HOSTILE = '<img src=x onerror="alert(1)"><script>\'&amp;\u202e\n'
 TAGS = {"div", "style", "p", "strong", "span", "table", "thead", "tbody", "tr", "th", "td"}
 METADATA = {"xinfo|stream", "xinfo|groups", "memory|usage", "get", "echo", "info", "hello", "client|setinfo"}
-
-
-class Page(HTMLParser):
-    """HTML taken apart: its tags, their attributes, its text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep a tag."""
-        self.tags.add(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        """Keep text, but that of a style sheet."""
-        if self.lasttag != "style" or not data.startswith(".walrus-ts"):
-            self.text += data + " "
 
 
 def shown(thing: Any) -> Page:

@@ -1,4 +1,4 @@
-"""The stream -> DataFrames: rows by time, by label, by number, and drawn."""
+"""The stream -> DataFrames: rows by time, by label, by number, drawn, and followed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from walrus_ts.columnar.labels import Label
+from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.errors import UsageError
 from walrus_ts.frame_stream.base import FrameStreamBase
 from walrus_ts.frames.decoder import Errors
 from walrus_ts.frames.scan import Scan
+from walrus_ts.live import Live, make_live
 from walrus_ts.pandas_io import Backend
 
 if TYPE_CHECKING:
@@ -160,6 +162,66 @@ class FrameReader(FrameStreamBase):
         from walrus_ts.notebook.plot import plot
 
         return plot([("", self.scan(start, stop, columns=columns))], max_points, ax)
+
+    def live(
+        self,
+        columns: Sequence[Label] | None = None,
+        window: Any = "5min",
+        *,
+        every: float = 1.0,
+        rows: int = 10,
+        max_points: int = 600,
+        errors: Errors = "raise",
+    ) -> Live:
+        """Show the newest rows as a chart and a table, and follow the stream until stopped.
+
+        In a notebook both stand below the cell, and change while other cells run. Nothing is written, no group is
+        needed, and memory does not grow: the chart keeps the peaks of each stretch of time, the table its last rows.
+
+        Parameters
+        ----------
+        columns : sequence of labels, optional
+            Only these, in this order; the chart draws the first four of them that hold numbers or bools. Without it the
+            table has all columns, and the chart the first four of numbers.
+        window : Timedelta, or what makes one
+            How far back from the newest row the chart reaches.
+        every : float
+            Seconds between two looks at the stream, 0.1 or more.
+        rows : int
+            Of the table.
+        max_points : int
+            Points of a line at most, 2 or more.
+        errors : {"raise", "coerce"}
+            What happens to a value that its column's type does not have: `DataError`, which ends it, or null.
+
+        Returns
+        -------
+        Live
+            Its `stop` ends it.
+
+        Raises
+        ------
+        UsageError
+            There is no such column, or no such window. Later errors end it, are shown in it, and are raised by `stop`.
+        DataError
+            A value does not fit its column; names key, id, column and value.
+
+        Examples
+        --------
+        >>> view = series.s1.live(window="1h")
+        >>> view.stop()
+        """
+        self.scan(columns=columns, errors=errors)._begin()  # raises what is wrong with these
+        return make_live(
+            [(to_bytes(self.key).decode(errors="backslashreplace"), self._source)],
+            columns,
+            self.database,
+            window=window,
+            every=every,
+            rows=rows,
+            max_points=max_points,
+            errors=errors,
+        )
 
 
 class Loc:

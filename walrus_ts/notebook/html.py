@@ -32,6 +32,13 @@ max-width:none;white-space:nowrap;border:0;color:inherit}
 .walrus-ts .wts-bar{position:relative;display:block;width:140px;height:8px;border-radius:2px;
 background:var(--wts-track);overflow:hidden}
 .walrus-ts .wts-bar span{position:absolute;top:0;bottom:0;min-width:2px;border-radius:2px;background:var(--wts-accent)}
+.walrus-ts .wts-chart{display:block;width:100%;max-width:640px;height:auto;margin:0 0 4px}
+.walrus-ts .wts-chart text{fill:currentColor;font-size:10px;opacity:.65}
+.walrus-ts .wts-chart .wts-title{font-size:11px;opacity:1}
+.walrus-ts .wts-chart line{stroke:var(--wts-line)}
+.walrus-ts .wts-chart path{fill:none;stroke-width:1.3;stroke-linejoin:round;stroke-linecap:round}
+.walrus-ts .wts-live{opacity:.5}
+.walrus-ts .wts-on{color:#3f9b5f;opacity:1}
 """.replace("\n", "")
 
 

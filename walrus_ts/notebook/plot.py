@@ -78,11 +78,11 @@ def _columns(scan: Scan) -> tuple[Schema, list[Column]]:
     """Choose the columns that are drawn: those asked for, else all of numbers."""
     schema = scan._source.look()[1] or Schema((), unit="ms")
     if scan._columns is None:
-        return schema, [column for column in schema.columns if _is_number(column.type)]
-    numbers = [column.label for column in schema.columns if _is_number(column.type)]
+        return schema, [column for column in schema.columns if is_number(column.type)]
+    numbers = [column.label for column in schema.columns if is_number(column.type)]
     chosen = [(label, schema.column(label)) for label in scan._columns]
     for label, column in chosen:
-        if column is None or not (_is_number(column.type) or pa.types.is_boolean(column.type)):
+        if column is None or not (is_number(column.type) or pa.types.is_boolean(column.type)):
             found = "is not on its record" if column is None else f"holds {column.type}"
             cure = f"Leave it out: its columns of numbers are {numbers}." if numbers else _DECLARE
             raise UsageError(
@@ -94,7 +94,8 @@ def _columns(scan: Scan) -> tuple[Schema, list[Column]]:
 _DECLARE = "`declare({'price': 'float64'})` says of a column that is stored as text that it holds numbers."
 
 
-def _is_number(type_: pa.DataType) -> bool:
+def is_number(type_: pa.DataType) -> bool:
+    """Tell whether a column's values are numbers; bools are none."""
     return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_))
 
 
@@ -146,12 +147,12 @@ def _pages(scan: Scan, columns: Sequence[Column]) -> Iterator[Page]:
     with Bar(f"plot {name}", state.length if state else None) as bar:
         for batch in Scan(source, *bounds, columns=[column.label for column in columns]).record_batches():
             ticks, *arrays = batch.columns
-            values = np.array([_floats(array) for array in arrays])
+            values = np.array([to_floats(array) for array in arrays])
             bar.update(len(batch))
             yield ticks.view(pa.int64()).to_numpy(), values
 
 
-def _floats(array: pa.Array) -> Floats:
+def to_floats(array: pa.Array) -> Floats:
     """Return numbers, rounded where they are too long; nulls and infinity, for which there is no place, are NaN."""
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.int8())
@@ -182,6 +183,21 @@ class Peaks:
         self._seen = np.zeros(stretches, bool)
         self._ticks = np.zeros((columns, stretches, 2), np.int64)
         self._values = np.full((columns, stretches, 2), np.nan)
+
+    def reach(self, last: int) -> int:
+        """Move on so that a time has a stretch, and forget as many at the beginning; return where they begin now."""
+        by = (last - self._first) // self._width - len(self._seen) + 1
+        if by > 0:
+            self._first += by * self._width
+            kept = max(0, len(self._seen) - by)
+            for array, empty in (
+                (self._seen, False),
+                (self._ticks.swapaxes(0, 1), 0),
+                (self._values.swapaxes(0, 1), np.nan),
+            ):
+                array[:kept] = array[len(array) - kept :].copy()
+                array[kept:] = empty
+        return self._first
 
     def add(self, ticks: Ticks, values: Floats) -> None:
         """Take rows in, in the order of time."""

@@ -139,7 +139,7 @@ class Range:
     expected: int | None = None
 
 
-def pages(pool: Pool, range_: Range, *, reverse: bool = False) -> Iterator[Entries]:
+def pages(pool: Pool, range_: Range, *, reverse: bool = False, patience: Patience | None = None) -> Iterator[Entries]:
     """Read a range page by page; a page's size follows from how wide its rows are.
 
     Parameters
@@ -150,6 +150,8 @@ def pages(pool: Pool, range_: Range, *, reverse: bool = False) -> Iterator[Entri
         Its end is to be fixed beforehand (`fix_end`): else a scan of a growing stream has no end.
     reverse : bool
         Begin at the end.
+    patience : Patience, optional
+        The usual one without it.
 
     Yields
     ------
@@ -159,12 +161,12 @@ def pages(pool: Pool, range_: Range, *, reverse: bool = False) -> Iterator[Entri
     Raises
     ------
     redis.exceptions.RedisError
-        The server was away for a minute, or refuses. What was yielded until then is whole.
+        The server was away for too long, or refuses. What was yielded until then is whole.
     ServerError
         The connection was lost, and behind it there is not what was read before: the server has lost data, say.
     """
     cursor = _Cursor(range_, reverse)
-    patience, lost = Patience(), False
+    patience, lost = patience or Patience(), False
     while not cursor.done:
         try:
             with Wire(pool) as wire:

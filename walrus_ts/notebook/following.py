@@ -1,0 +1,186 @@
+"""The newest rows of one stream: the peaks of its columns of numbers, and the last rows whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from walrus_ts.columnar.labels import Label
+from walrus_ts.columnar.replies import from_objects
+from walrus_ts.columnar.schema import Column, Schema
+from walrus_ts.frames.decoder import Decoder, Errors
+from walrus_ts.frames.rows import Rows
+from walrus_ts.frames.source import Source
+from walrus_ts.frames.to_pandas import to_pandas
+from walrus_ts.ids import StreamId
+from walrus_ts.notebook.plot import Peaks, is_number, to_floats
+from walrus_ts.stacking import Part
+from walrus_ts.transfer.patience import Patience
+from walrus_ts.transfer.scan import Range, StreamState, pages, read_end
+
+Floats = npt.NDArray[np.float64]
+
+_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # in ticks
+_NEVER = StreamState(StreamId(0, 0), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a chart draws of a column.
+
+    Attributes
+    ----------
+    stream : str
+    column : label
+    times : float array, shape (n,)
+        Seconds since 1970, UTC, in their order.
+    values : float array, shape (n,)
+        NaN where there is a gap.
+    """
+
+    stream: str
+    column: Label
+    times: Floats
+    values: Floats
+
+
+class Follower:
+    """Reads one stream on, from where it was before.
+
+    Parameters
+    ----------
+    label : str
+        The stream, in the view.
+    source : Source
+    columns : sequence of labels, optional
+        Only these; of a stream that has a record, those that are on it.
+    window : Timedelta
+        How far back from the newest row lines reach.
+    max_points : int
+        Of a line.
+    max_lines : int
+        The first columns of numbers have one.
+    errors : {"raise", "coerce"}
+        What happens to a value that its column's type does not have.
+
+    Attributes
+    ----------
+    schema : Schema
+        Without columns, where the stream has no record.
+    rows : int
+        That have come since the first look.
+    begun : int
+        How often the window was read anew: for another stream made under the key, or another record.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        source: Source,
+        columns: Sequence[Label] | None,
+        window: pd.Timedelta,
+        max_points: int,
+        max_lines: int,
+        errors: Errors,
+    ) -> None:
+        self.label, self.source = label, source
+        self._columns, self._window, self._errors = columns, window, errors
+        self._max_points, self._max_lines = max_points, max_lines
+        self._state: StreamState | None = None
+        self.schema = Schema(())
+        self.rows = self.begun = 0
+        self._decoder = Decoder(source, None)
+        self._start = b"-"  # of what has not been read yet
+        self._read_to: StreamId | None = None
+        self._drawn: list[Column] = []
+        self._peaks: Peaks | None = None
+        self._asked: list[Label] | None = None
+
+    def look(self, ended: Callable[[], bool]) -> None:
+        """Read what has come since the last look, page by page, until that or `ended`.
+
+        Raises
+        ------
+        redis.exceptions.RedisError
+            The connection is lost; the next look goes on.
+        """
+        state, schema = self.source.look(patience_seconds=0)
+        found, before = state or _NEVER, self._state
+        went_back = before is not None and (found.last_id < before.last_id or found.added < before.added)
+        if before is None or went_back or (schema or Schema(())) != self.schema:
+            self._begin(found, schema)
+        if found.added and self._drawn and self._read_to != found.last_id:
+            self._read_on(found, ended)
+            self._read_to = found.last_id
+        if before is not None:
+            self.rows += found.added if went_back else found.added - before.added
+        self._state = found
+
+    def _begin(self, state: StreamState, schema: Schema | None) -> None:
+        self.schema = schema or Schema(())
+        known = self._columns
+        if known is not None and schema is not None:
+            known = [label for label in known if schema.column(label) is not None]
+        self._asked = None if known is None else list(known)
+        self._drawn = _drawn(self.schema, self._asked)[: self._max_lines]
+        self._decoder = Decoder(self.source, schema, [column.label for column in self._drawn], self._errors, ids=True)
+        milliseconds = max(1, self._window // pd.Timedelta(milliseconds=1))
+        self._start = b"%d-0" % max(0, state.last_id.milliseconds - milliseconds)
+        self._read_to, self._peaks = None, None
+        self.begun += 1
+
+    def _read_on(self, state: StreamState, ended: Callable[[], bool]) -> None:
+        decoder = self._decoder
+        range_ = Range(self.source.records.key, self._start, state.last_id.encode(), decoder.fields, decoder.wants)
+        for entries in pages(self.source.pool, range_, patience=Patience(0)):
+            rows = decoder.rows(entries)
+            assert rows.ids is not None  # they were asked for
+            self._take(rows)
+            self._start = b"(%d-%d" % tuple(rows.ids[-1].tolist())
+            if ended():
+                return
+
+    def _take(self, rows: Rows) -> None:
+        values = np.array([to_floats(array.combine_chunks()) for array in rows.arrays])
+        last = int(rows.ticks[-1])
+        if self._peaks is None:
+            length = max(1, int(self._window.total_seconds() * _A_SECOND[self.schema.unit]))
+            length = min(length, last + 1)  # there is nothing before 1970
+            self._peaks = Peaks(last - length + 1, last, min(length, self._max_points // 2), len(self._drawn))
+        first = self._peaks.reach(last)
+        inside = rows.ticks >= first
+        if inside.any():
+            self._peaks.add(rows.ticks[inside], values[:, inside])
+
+    def lines(self) -> list[Line]:
+        """Return what there is to be drawn."""
+        if self._peaks is None:
+            return []
+        lines = []
+        for at, column in enumerate(self._drawn):
+            ticks, values = self._peaks.line(at)
+            lines.append(Line(self.label, column.label, ticks / _A_SECOND[self.schema.unit], values))
+        return lines
+
+    def newest(self, count: int) -> Part:
+        """Read the last rows whole."""
+        entries, schema = read_end(self.source.pool, self.source.records, max(1, count), reverse=True)
+        entries = entries[len(entries) - min(count, len(entries)) :]
+        decoder = Decoder(self.source, schema, self._asked, self._errors, ids=True)
+        rows = decoder.rows(from_objects(entries, decoder.fields, decoder.wants)) if entries else decoder.empty()
+        assert rows.ids is not None  # they were asked for
+        ids = rows.ids
+        return Part(self.label, self.source.records.key, to_pandas(rows, self.source), ids)
+
+
+def _drawn(schema: Schema, asked: Sequence[Label] | None) -> list[Column]:
+    """Choose what a chart draws: columns of numbers, and bools that were asked for by name."""
+    if asked is None:
+        return [column for column in schema.columns if is_number(column.type)]
+    chosen = [column for label in asked if (column := schema.column(label)) is not None]
+    return [column for column in chosen if is_number(column.type) or pa.types.is_boolean(column.type)]
