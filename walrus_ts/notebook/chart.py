@@ -14,8 +14,9 @@ from walrus_ts.notebook.html import Markup, markup
 
 _WIDTH, _LEFT, _RIGHT = 640, 64, 8  # of a panel, and of what stands beside its lines
 _TOP, _HEIGHT, _BOTTOM = 18, 84, 18
-# Middle tones, which stand out from white and from black alike; the first is the accent of the page.
-_COLOURS = ("var(--wts-accent)", "#e07b39", "#3f9b5f", "#c4504f", "#8f6fc0", "#9a6b55", "#d277b0", "#808080", "#a8a032")
+# The accent of the page, and middle tones, which stand out from white and from near-black alike (at least 3 to 1, as
+# WCAG 2.2, 1.4.11, wants it of graphics).
+_COLOURS = ("var(--wts-accent)", "#d4702c", "#3f9b5f", "#c4504f", "#8f6fc0", "#9a6b55", "#cc6fa8", "#808080", "#8f8a1c")
 # Seconds between two marks on the axis of time.
 _DAY = 86_400
 _STEPS = [

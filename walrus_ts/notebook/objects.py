@@ -48,7 +48,7 @@ def database_html(database: Database) -> str:
             _version(info),
             f"{keys:,} keys",
             "" if memory is None else f"{size(memory)} in use",
-            "" if up is None else f"up {pd.Timedelta(seconds=up)}",
+            "" if up is None else f"up {str(pd.Timedelta(seconds=up)).removeprefix('0 days ')}",
         ], []
 
     return _told(type(database).__name__, database._where, [], tell)
