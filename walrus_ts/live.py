@@ -16,7 +16,7 @@ from walrus_ts.connection import check_count
 from walrus_ts.errors import UsageError
 from walrus_ts.frames.decoder import Errors
 from walrus_ts.frames.source import Source
-from walrus_ts.transfer.patience import PASSING, passes
+from walrus_ts.transfer.patience import GRACE_SECONDS, PASSING, Patience, passes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +47,16 @@ class Live:
         self._view, self._screen, self._every = view, screen, every
         self._end = threading.Event()
         self._error: Exception | None = None
-        view.look(self._end.is_set)  # what is wrong with the call is raised here
+        self._look_first()  # what is wrong with the call is raised here
         self._thread = threading.Thread(target=self._follow, name=f"{view.name} live", daemon=True)
+
+    def _look_first(self) -> None:
+        patience = Patience(GRACE_SECONDS)
+        while True:
+            try:
+                return self._view.look(self._end.is_set)
+            except PASSING as error:
+                patience.wait(error)
 
     def _start(self) -> Self:
         for other in list(_running):

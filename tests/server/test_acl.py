@@ -99,6 +99,9 @@ def read(database: Database, keys: dict[str, str]) -> None:
     assert len(stream) == len(stream.frame()) == len(series.frame()) == sum(map(len, stream.scan().frames(1_000)))
     assert len(stream.head(3)) == len(stream.tail(3)) == len(stream.loc["2024-01-01"]) == 3
     assert "int64" in str(stream.schema)
+    with series.live(rows=3) as live:
+        assert len(live.frame) == 3
+    assert len(stream.plot(max_points=100).lines) > 0
 
 
 def consume(database: Database, keys: dict[str, str]) -> None:

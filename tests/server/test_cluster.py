@@ -318,6 +318,20 @@ def test_a_slot_has_moved(cluster: Cluster, ts: TimeSeries) -> None:
         assert step()
 
 
+def test_a_live_view_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) -> None:
+    """A live view follows streams on all servers, and goes on where a slot has gone to."""
+    for stream in ts.streams.values():
+        stream.append(frame(3))
+    cluster.move("a")
+    with ts.live(every=0.1, rows=3) as live:
+        assert live.frame["stream"].tolist() == KEYS
+        cluster.move("a")
+        for day, stream in enumerate(ts.streams.values(), 2):
+            stream.append(frame(1, f"2024-01-0{day}"))
+        wait_until(lambda: live.frame.index.day.tolist() == [2, 3, 4], timeout=30)
+        assert live.frame["stream"].tolist() == KEYS
+
+
 def test_a_load_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) -> None:
     """A load goes on where its slot has gone to: each row once."""
     data = frame(200_000)

@@ -22,6 +22,11 @@ def status(name):
 url, key, how = sys.argv[1:]
 stream = walrus_ts.connect(url).time_series("g", [key])[key]
 stream.frame(limit=200)
+if how in ("plot", "live"):
+    import matplotlib
+    matplotlib.use("agg")
+    stream.plot(stop="1970-01-01 00:00:01")
+    stream.live(window="1s").stop()
 gc.collect()
 open("/proc/self/clear_refs", "w").write("5")
 before, size = status("VmRSS"), 0
@@ -29,6 +34,10 @@ if how == "frame":
     size = stream.frame().memory_usage(deep=True).sum() / 2**20
 elif how == "frames":
     assert sum(map(len, stream.scan().frames())) == 2_000_000
+elif how == "plot":
+    stream.plot().figure.canvas.draw()
+elif how == "live":
+    stream.live(window="1h").stop()
 else:
     assert sum(batch.num_rows for batch in stream.scan().record_batches()) == 2_000_000
 print(status("VmHWM") - before, size)
@@ -62,9 +71,9 @@ def read(url: str, long_stream: str) -> Callable[[str], tuple[float, float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["frames", "record_batches"])
+@pytest.mark.parametrize("how", ["frames", "record_batches", "plot", "live"])
 def test_pieces_are_bounded(read: Callable[[str], tuple[float, float]], how: str) -> None:
-    """A range that is read piece by piece takes the memory of some pieces, whatever its length."""
+    """A range that is read piece by piece, or drawn, takes the memory of some pieces, whatever its length."""
     assert read(how)[0] < 100
 
 

@@ -169,6 +169,9 @@ def _last_tick(scan: Scan, columns: Sequence[Column]) -> int:
 class Peaks:
     """The least and the greatest value of each column in each of many stretches of time, all of one length.
 
+    Rows come page by page, and a stretch may begin in one and end in another; libraries that thin out arrays
+    (tsdownsample, say) want them whole.
+
     Parameters
     ----------
     first, last : int
