@@ -158,7 +158,7 @@ def test_displays(db: ClusterDatabase, ts: TimeSeries) -> None:
     """In a notebook a cluster shows its servers, and a stream and a group what they show on one server."""
     ts.create()
     ts.a.append(frame(10))
-    for part in ("3 masters", "3 replicas", "keys", "redis+cluster://127.0.0.1"):
+    for part in ("3 masters", "3 replicas", "1 key", "redis+cluster://127.0.0.1"):
         assert part in db._repr_html_()
     assert "10 rows" in ts.a._repr_html_()
     assert "cannot be reached" not in ts._repr_html_()

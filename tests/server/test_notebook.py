@@ -78,7 +78,7 @@ def test_hostile_values(db: Database, key: Callable[..., str]) -> None:
         assert repr(batches) == f"<Batches of 'research' on {stream.key!r}, consumer 'w1'>"
     assert "script" not in page.tags
     assert "img" not in page.tags
-    assert "1 rows · 1 open" in page.text
+    assert "1 row · 1 open" in page.text
 
 
 def test_costs_no_scan(stream: TimeSeriesStream, db: Database, server: Database) -> None:
@@ -143,6 +143,7 @@ def test_scan(stream: TimeSeriesStream) -> None:
     """A scan shows its range as a part of the stream."""
     scan = stream.scan("2024-01-01 06:00", "2024-01-01 12:00", columns=["price"], limit=5)
     page = shown(scan)
+    assert "times: naive" in page.text
     assert "columns &#x27;price&#x27; · 5 rows at most" in scan._repr_html_()
     assert ("style", "left:25.00%;width:25.07%") in page.attributes
     assert repr(scan).endswith("from '2024-01-01 06:00' to '2024-01-01 12:00', columns 'price', 5 rows at most>")

@@ -18,7 +18,8 @@ _MOST_CHARACTERS = 120  # of one text
 _STYLE = """
 .walrus-ts{--wts-line:rgba(128,128,128,.35);--wts-track:rgba(128,128,128,.22);
 --wts-accent:var(--jp-brand-color1,var(--pst-color-primary,#3b82c4));
-color:inherit;font-size:13px;line-height:1.45;max-width:100%;overflow-x:auto;margin:2px 0}
+color:inherit;font-size:13px;line-height:1.45;max-width:100%;overflow-x:auto;margin:2px 0;
+scrollbar-color:rgba(128,128,128,.5) transparent}
 .walrus-ts p{margin:0 0 4px;font-size:13px}
 .walrus-ts .wts-muted{opacity:.65}
 .walrus-ts table.wts{border-collapse:collapse;border:0;margin:0 0 6px;font-size:12px;width:auto;
@@ -57,6 +58,12 @@ class Number(str):
 def number(value: int | None) -> Number:
     """Write a number with thousands apart; nothing where it is not known."""
     return Number("" if value is None else f"{value:,}")
+
+
+def counted(count: int, what: str) -> str:
+    """Write how many there are of what: ``"1 row"`` of `rows`, ``"2,000 new rows"`` of `new rows`."""
+    one = what[:-3] + "y" if what.endswith("ies") else what.removesuffix("s")
+    return f"{count:,} {one if count == 1 else what}"
 
 
 def printable(text: str, most: int = _MOST_CHARACTERS) -> str:

@@ -20,7 +20,7 @@ from walrus_ts.columnar.schema import Records, Schema, to_bytes
 from walrus_ts.errors import WalrusTSError
 from walrus_ts.frames.source import Source
 from walrus_ts.ids import StreamId, TimeAxis
-from walrus_ts.notebook.html import MOST_ROWS, Markup, bar, card, markup, muted, number, table
+from walrus_ts.notebook.html import MOST_ROWS, Markup, bar, card, counted, markup, muted, number, table
 from walrus_ts.transfer.patience import LOST
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.wire import Wire, check
@@ -46,7 +46,7 @@ def database_html(database: Database) -> str:
         memory, up = info.get("used_memory"), info.get("uptime_in_seconds")
         return [
             _version(info),
-            f"{keys:,} keys",
+            counted(keys, "keys"),
             "" if memory is None else f"{size(memory)} in use",
             "" if up is None else f"up {str(pd.Timedelta(seconds=up)).removeprefix('0 days ')}",
         ], []
@@ -60,7 +60,8 @@ def cluster_html(database: ClusterDatabase) -> str:
     def tell() -> Told:
         masters, replicas = len(database.get_primaries()), len(database.get_replicas())  # type: ignore[no-untyped-call]  # redis-py's
         keys = database.data.dbsize()  # of all masters
-        return [_version(database.data.info()), f"{masters} masters", f"{replicas} replicas", f"{keys:,} keys"], []
+        counts = counted(masters, "masters"), counted(replicas, "replicas"), counted(keys, "keys")
+        return [_version(database.data.info()), *counts], []
 
     return _told(type(database).__name__, database._url(secrets=False), [], tell)
 
@@ -80,7 +81,7 @@ def stream_html(stream: Stream[Any]) -> str:
         own = to_bytes(group) if (group := getattr(stream, "group", None)) else None
         groups = [table(_GROUP_HEAD, [_group_row(g, facts, own) for g in facts.groups])] if facts.groups else []
         columns = [schema_table(facts.schema)] if facts.schema else []
-        length = f"{facts.length:,} {'rows' if facts.schema else 'entries'}"
+        length = counted(facts.length, "rows" if facts.schema else "entries")
         memory = "" if facts.memory is None else f"about {size(facts.memory)}"
         return [length, facts.span, memory], [*groups, *columns]
 
@@ -122,7 +123,7 @@ def scan_html(scan: Scan) -> str:
         part = bar(_share(begin, whole), _share(end, whole, 1.0), says)
         head = ["from", "to", "within the stream", "the stream's first", "last"]
         row = [facts.when(begin), facts.when(end), part, facts.when(facts.first), facts.when(facts.last)]
-        return [], [table(head, [row])]
+        return [f"times: {facts.clock}"], [table(head, [row])]
 
     name = scan._source.records.key.decode(errors="backslashreplace")
     return _told("Scan", name, scan._options(), tell)
@@ -132,7 +133,7 @@ def batch_html(batch: Batch) -> str:
     """Show a batch: how many rows, how many are open, and the frame as pandas shows it."""
     again = int((batch.deliveries > 1).sum())
     facts = [
-        f"{len(batch):,} rows",
+        counted(len(batch), "rows"),
         f"{int(batch._open.sum()):,} open",
         f"{again:,} delivered before" if again else "",
         f"{batch.lost:,} lost" if batch.lost else "",
@@ -144,7 +145,8 @@ def batch_html(batch: Batch) -> str:
 
 def appended_html(appended: Appended) -> str:
     """Show what an append has done."""
-    facts = [f"{appended.rows:,} rows stored", f"{appended.skipped:,} late ones skipped" if appended.skipped else ""]
+    stored, skipped = f"{counted(appended.rows, 'rows')} stored", f"{appended.skipped:,} late ones skipped"
+    facts = [stored, skipped if appended.skipped else ""]
     ends = [id_ for id_ in (appended.first_id, appended.last_id) if id_ is not None]
     rows = [
         [name, id_, _when(StreamId.parse(id_).milliseconds, None)]
@@ -155,7 +157,7 @@ def appended_html(appended: Appended) -> str:
 
 def schema_html(schema: Schema) -> str:
     """Show a schema: the index, then a row a column."""
-    return card("Schema", "", [f"{len(schema.columns):,} columns"], schema_table(schema))
+    return card("Schema", "", [counted(len(schema.columns), "columns")], schema_table(schema))
 
 
 def schema_table(schema: Schema) -> Markup:

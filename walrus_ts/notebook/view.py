@@ -16,7 +16,7 @@ from walrus_ts.frames.decoder import Errors, label_list
 from walrus_ts.frames.source import Source
 from walrus_ts.notebook.chart import chart
 from walrus_ts.notebook.following import Follower
-from walrus_ts.notebook.html import Markup, card, markup, muted, printable
+from walrus_ts.notebook.html import Markup, card, counted, markup, muted, printable
 from walrus_ts.stacking import stack
 
 _MOST_LINES = 9  # streams of a chart: it has as many colours
@@ -141,7 +141,7 @@ class View:
             state = f"connection lost, trying again: {type(self.lost).__name__}: {self.lost}"
         looked = self._looked
         rate = "" if self.ended or self.lost else f"{looked.rate:,.0f} rows/s"
-        return [state, f"{looked.rows:,} new rows", rate]
+        return [state, counted(looked.rows, "new rows"), rate]
 
     def line(self) -> str:
         """Tell all in a line."""
