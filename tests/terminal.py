@@ -92,8 +92,8 @@ def in_terminal(command: Sequence[str], folder: Path, environment: Mapping[str, 
             os.close(ours)
 
 
-def shown(code: str) -> str:
-    """Run Python code in a terminal, and return what it writes there."""
+def run_in_terminal(code: str, timeout: float = 300) -> str:
+    """Run Python code in a terminal to its end, and return what it has written there."""
     with in_terminal([sys.executable, "-c", code], ROOT, os.environ) as terminal:
-        assert terminal.exit_code() == 0, terminal.written
-        return terminal.written
+        assert terminal.exit_code(timeout) == 0, terminal.written
+        return terminal.written.replace("\r\n", "\n")

@@ -175,6 +175,7 @@ def test_light_and_dark(page: Page, theme: str, tmp_path: Path) -> None:
     page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: '{THEMES[theme]}'}})")
     page.wait_for(f"document.body.dataset.jpThemeName === '{THEMES[theme]}'")
     page.wait_for(f"{cell(LIVE)}.outputArea.node.innerText.includes('99.5')")
+    page.wait_for("!document.querySelector('#jupyterlab-splash')")  # it dims the page while the theme changes
     page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
     page.picture(tmp_path / f"{theme}.png")
     contrasts = page.evaluate(CONTRASTS)

@@ -17,7 +17,7 @@ import walrus_ts
 from tests.helpers import wait_until
 from tests.own_server import own_server
 from tests.page import HOSTILE, Page
-from tests.terminal import shown
+from tests.terminal import run_in_terminal
 from walrus_ts import Database, DataError, Live, SchemaError, TimeSeriesStream, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -289,16 +289,37 @@ for at in range(3):
 def test_in_a_terminal(stream: TimeSeriesStream, url: str) -> None:
     """In a terminal new rows are written below those before, and those that are too many are counted."""
     stream.append(frame(10))
-    lines = shown(PROGRAM.format(url=url, name=stream.key, end="live.stop()")).splitlines()
+    lines = run_in_terminal(PROGRAM.format(url=url, name=stream.key, end="live.stop()")).splitlines()
     assert lines[0].startswith(f"<Live of {stream.key}: following")
     assert lines[1].split() == ["price", "side"]
     rows = [line.split()[2:] for line in lines if line.startswith("2024-")]
     assert rows == [[str(value / 2), "buy"] for value in (7, 8, 9)] + [
         [f"{at}.25", "sell"] for at in range(3) for _ in range(3)
     ]
-    assert lines.count("... 1 more rows") == 3
+    assert lines.count("... 1 more row") == 3
     assert len({line.rindex(" ") for line in lines if line.startswith("2024-") and "sell" in line}) == 1
     assert lines[-1] == f"<Live of {stream.key}: stopped, 12 new rows>"
+
+
+def test_a_slow_stream_in_a_terminal(db: Database, key: Callable[..., str], url: str) -> None:
+    """In a terminal each row is written once, also where a stream's new rows are older than another's."""
+    early, late = key("early"), key("late")
+    series = db.time_series("g", [early, late])
+    series[early].append(frame(2, price=[1.0, 2.0]))
+    series[late].append(frame(2, "2025-01-01", price=[10.0, 20.0]))
+    lines = run_in_terminal(f"""
+import walrus_ts as wts, pandas as pd, time
+db = wts.connect({url!r})
+series = db.time_series("g", [{early!r}, {late!r}])
+with series.live(["price"], every=0.1, rows=4) as live:
+    for at in (3.0, 4.0):
+        index = pd.DatetimeIndex([f"2024-01-0{{at:.0f}}"], name="at")
+        series[{early!r}].append(pd.DataFrame({{"price": [at], "side": "buy"}}, index))
+        while at not in live.frame["price"].tolist():
+            time.sleep(0.02)
+""").splitlines()
+    prices = [float(line.split()[-1]) for line in lines if line.startswith("202")]
+    assert prices == [1, 2, 10, 20, 3, 4]
 
 
 @pytest.mark.parametrize("end", ["live.stop()", ""])
@@ -326,9 +347,9 @@ def test_in_a_kernel(stream: TimeSeriesStream, url: str) -> None:
     outputs = [[*cell.outputs] for cell in notebook.cells]
     assert [len(output) for output in outputs] == [0, 1, 0, 1, 0, 1]
     assert outputs[5][0].text == "False None\n"
-    for [one] in (outputs[1], outputs[3]):
-        assert one.output_type == "display_data"
-        assert "stopped · 12 new rows" in one.data["text/html"]
-        assert "<svg" in one.data["text/html"]
-        assert one.data["text/html"].count("<td>sell</td>") == 3
-        assert one.data["text/plain"].startswith(f"<Live of {stream.key}: stopped")
+    for [shown] in (outputs[1], outputs[3]):
+        assert shown.output_type == "display_data"
+        assert "stopped · 12 new rows" in shown.data["text/html"]
+        assert "<svg" in shown.data["text/html"]
+        assert shown.data["text/html"].count("<td>sell</td>") == 3
+        assert shown.data["text/plain"].startswith(f"<Live of {stream.key}: stopped")

@@ -11,7 +11,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from tests.terminal import shown
+from tests.terminal import run_in_terminal
 from walrus_ts import Database
 
 ROOT = Path(__file__).parents[2]
@@ -48,24 +48,26 @@ def in_pipe(code: str) -> str:
 
 def test_a_long_read_has_a_bar(code: str) -> None:
     """Reading that takes long shows rows, how many in all, and rows a second, in a terminal."""
-    written = shown(f"{code}progress._DELAY = 0\n{READ}")
+    written = run_in_terminal(f"{code}progress._DELAY = 0\n{READ}")
     assert re.search(r"read t:\S+ticks: 100%.* 1\.00k/1\.00k .*rows/s\]", written)
 
 
 def test_a_short_read_has_none(code: str) -> None:
     """Reading that takes less than a second does not even import what draws bars."""
-    assert shown(f"{code}{READ}\nprint('tqdm' in sys.modules)").strip() == "False"
+    assert run_in_terminal(f"{code}{READ}\nprint('tqdm' in sys.modules)").strip() == "False"
 
 
 def test_the_first_rate(code: str) -> None:
     """The first rate that a bar shows is that since the work began, and not since the bar did."""
     late = "bar = progress.Bar('work', 1_000); bar._begun -= 10; bar.update(100); bar.close()"
-    assert re.search(r"work: +10%.* 100/1\.00k \[00:1\d<01:\d\d, +(9\.\d+|10\.0)\s?rows/s\]", shown(code + late))
+    assert re.search(
+        r"work: +10%.* 100/1\.00k \[00:1\d<01:\d\d, +(9\.\d+|10\.0)\s?rows/s\]", run_in_terminal(code + late)
+    )
 
 
 def test_batches_have_a_bar(code: str) -> None:
     """After a second, `batches` shows rows and rows a second while it reads; what is done with a batch has the line."""
-    lines = shown(code + CONSUME).splitlines()
+    lines = run_in_terminal(code + CONSUME).splitlines()
     assert sum(bool(re.search(r"read research: .*rows .*rows/s\]", line)) for line in lines) >= 1
     assert [line.rsplit("\r", 1)[-1] for line in lines if "in hand" in line] == ["in hand 200"] * 5
 
@@ -80,7 +82,7 @@ def test_logs_have_none(code: str, work: str) -> None:
 def test_bars_that_are_turned_off(code: str, monkeypatch: pytest.MonkeyPatch, work: str) -> None:
     """TQDM_DISABLE turns bars off, in a terminal too, and the work is done all the same."""
     monkeypatch.setenv("TQDM_DISABLE", "1")
-    written = shown(f"{code}progress._DELAY = 0\n{work}\nprint(len(ts.frame()), 'tqdm' in sys.modules)")
+    written = run_in_terminal(f"{code}progress._DELAY = 0\n{work}\nprint(len(ts.frame()), 'tqdm' in sys.modules)")
     assert written.splitlines()[-1] == "1000 False"
     assert "rows/s" not in written
 
@@ -90,7 +92,7 @@ def test_a_hostile_name(db: Database, url: str, key: Callable[..., str]) -> None
     name = key("\x1b[2J")
     db.xadd(name, {"x": 1})
     code = "import walrus_ts as w; from walrus_ts import progress; progress._DELAY = 0\n"
-    written = shown(f"{code}w.connect({url!r}).time_series('g', [{name!r}])[{name!r}].frame()")
+    written = run_in_terminal(f"{code}w.connect({url!r}).time_series('g', [{name!r}])[{name!r}].frame()")
     assert "?[2J" in written
     assert "\x1b[2J" not in written
 

@@ -6,8 +6,7 @@ import sys
 from typing import Any
 from uuid import uuid4
 
-import pandas as pd
-
+from walrus_ts.ids import StreamId
 from walrus_ts.notebook.view import View
 
 _WIDTH = 12  # characters of a column on a terminal, so that rows stand below those before
@@ -45,7 +44,8 @@ class Notebook(Screen):
 
     def _asking(self) -> tuple[str, str]:
         """Return which request is carried out, and of which cell, where the frontend tells."""
-        parent = self._shell.get_parent() or {}
+        ask = getattr(self._shell, "get_parent", dict)  # kernels other than ipykernel may not have it
+        parent: dict[str, dict[str, str]] = ask() or {}
         return parent.get("header", {}).get("msg_id", ""), parent.get("metadata", {}).get("cellId", "")
 
     def show(self, view: View) -> None:
@@ -82,9 +82,9 @@ class Terminal(Screen):
     """A terminal: new rows are written below the others."""
 
     def __init__(self) -> None:
-        self._seen: pd.DataFrame | None = None
         self._said = ""
         self._rows = 0
+        self._ends: dict[int, StreamId] = {}  # of each stream, the last id that was written
 
     def show(self, view: View) -> None:
         """Write what is new: the state where it has changed, and rows."""
@@ -92,14 +92,15 @@ class Terminal(Screen):
         if state != self._said:
             self._said = state
             print(view.line(), flush=True)
-        rows, frame = view.rows, view.frame
-        new = len(frame) if self._seen is None else min(len(frame), rows - self._rows)
-        if self._seen is not frame and len(frame) and (new or self._seen is None):
-            left_out = 0 if self._seen is None else rows - self._rows - new
-            if left_out:
-                print(f"... {left_out:,} more rows", flush=True)
-            print(frame.iloc[len(frame) - new :].to_string(header=self._seen is None, col_space=_WIDTH), flush=True)
-        self._seen, self._rows = frame, rows
+        frame, ids, rows, first = view.frame, view.ids, view.rows, not self._ends
+        # In the order of time; but a stream's new rows may be older than what another has had for long.
+        new = [stream not in self._ends or id_ > self._ends[stream] for stream, id_ in ids]
+        left_out = rows - self._rows - sum(new)
+        if left_out > 0 and not first:
+            print(f"... {left_out:,} more {'row' if left_out == 1 else 'rows'}", flush=True)
+        if any(new):
+            print(frame[new].to_string(header=first, index_names=first, col_space=_WIDTH), flush=True)
+        self._rows, self._ends = rows, self._ends | dict(ids)
 
 
 def screen() -> Screen:

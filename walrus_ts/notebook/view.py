@@ -14,6 +14,7 @@ from walrus_ts.columnar.labels import Label
 from walrus_ts.errors import UsageError
 from walrus_ts.frames.decoder import Errors, label_list
 from walrus_ts.frames.source import Source
+from walrus_ts.ids import StreamId
 from walrus_ts.notebook.chart import chart
 from walrus_ts.notebook.following import Follower
 from walrus_ts.notebook.html import Markup, card, counted, markup, muted, printable
@@ -28,6 +29,7 @@ class Look:
     """What the last look found; replaced as a whole, so that another thread may show it at any time."""
 
     frame: pd.DataFrame
+    ids: list[tuple[int, StreamId]]
     drawn: Markup
     at: float
     rows: int
@@ -81,7 +83,7 @@ class View:
         self._followers = [
             Follower(label, source, chosen, span, max_points, _MOST_PANELS, errors) for label, source in sources
         ]
-        self._looked = Look(pd.DataFrame(), Markup(""), time.monotonic(), 0, 0.0)
+        self._looked = Look(pd.DataFrame(), [], Markup(""), time.monotonic(), 0, 0.0)
         self._drawn = (0, 0)  # what of the followers' rows and beginnings is in it
         self.ended = ""
         self.lost: Exception | None = None
@@ -90,6 +92,11 @@ class View:
     def frame(self) -> pd.DataFrame:
         """The newest rows."""
         return self._looked.frame
+
+    @property
+    def ids(self) -> list[tuple[int, StreamId]]:
+        """Of each row in `frame`, which of the streams it is from, and its id."""
+        return self._looked.ids
 
     @property
     def rows(self) -> int:
@@ -111,13 +118,16 @@ class View:
         rate = (rows - self._looked.rows) / max(now - self._looked.at, 1e-3)
         looked = replace(self._looked, at=now, rows=rows, rate=rate)
         if (rows, begun) != self._drawn:  # what a lost connection has cut off is drawn by the next look
-            looked = replace(looked, frame=self._newest(), drawn=self._chart())
+            frame, ids = self._newest()
+            looked = replace(looked, frame=frame, ids=ids, drawn=self._chart())
         self._looked, self._drawn = looked, (rows, begun)
 
-    def _newest(self) -> pd.DataFrame:
+    def _newest(self) -> tuple[pd.DataFrame, list[tuple[int, StreamId]]]:
         parts = [follower.newest(self._most_rows) for follower in self._followers]
-        frame = stack(parts, self._stream_name, [part.label for part in parts]).frame
-        return frame.iloc[max(0, len(frame) - self._most_rows) :]
+        stacked = stack(parts, self._stream_name, [part.label for part in parts])
+        first = max(0, len(stacked.frame) - self._most_rows)
+        ids = [StreamId(*id_) for id_ in stacked.ids[first:].tolist()]
+        return stacked.frame.iloc[first:], list(zip(stacked.part[first:].tolist(), ids, strict=True))
 
     def _chart(self) -> Markup:
         lines = [line for follower in self._followers[:_MOST_LINES] for line in follower.lines()]
