@@ -102,6 +102,32 @@ class TestOrder:
         assert caught.value.row == 0
         assert stream.length() == 1
 
+    @pytest.mark.parametrize(
+        ("tz", "unit", "time", "said"),
+        [
+            (None, "s", "2024-01-01", "2024-01-01 00:00:00"),
+            (None, "ns", "2024-01-01 09:30:00.000000250", "2024-01-01 09:30:00.00000025"),
+            ("America/New_York", "us", "2024-01-01 09:30:00.25", "2024-01-01 09:30:00.25-05:00"),
+        ],
+    )
+    def test_late_rows_in_their_own_time(
+        self, stream: TimeSeriesStream, tz: str | None, unit: str, time: str, said: str
+    ) -> None:
+        """The error has the times as the frame has them: in its zone, with all their digits."""
+        stream.append(at("2024-01-02", tz=tz, unit="s"))
+        offset = "-05:00" if tz else ""
+        with pytest.raises(LateRowsError) as caught:
+            stream.append(at(time, tz=tz, unit=unit), evolve=True)
+        assert f"-0 (2024-01-02 00:00:00{offset}); " in str(caught.value)
+        assert f" is row 0, {said}. " in str(caught.value)
+
+    def test_late_rows_at_the_end_of_time(self, stream: TimeSeriesStream, db: Database) -> None:
+        """Rows and ids that have no time in the frame's zone are late all the same."""
+        frame = at("9999-12-31 22:00", tz="UTC", unit="s").tz_convert("Asia/Tokyo")
+        db.xadd(stream.key, {"x": 1}, f"{2**63}-0")
+        with pytest.raises(LateRowsError, match=r"id 9223372036854775808-0; .* row 0, 9999-12-31 22:00:00\+00:00"):
+            stream.append(frame)
+
     def test_late_rows_skipped(self, stream: TimeSeriesStream) -> None:
         """Late rows may be left out; they are counted."""
         stream.append(at("2024-01-02"))
@@ -1020,6 +1046,13 @@ class TestLoads:
         assert stream.append(frame.set_axis(frame.index.as_unit("ns")), load="b").rows == 0
         with pytest.raises(UsageError, match=r"another frame: first was '2024-01-02T00:00:00.000250' and is"):
             stream.append(frame.set_axis(frame.index.floor("100us")), load="b")
+
+    def test_another_frame_in_a_zone(self, stream: TimeSeriesStream) -> None:
+        """Where the frame has a zone, the error says that its times are in UTC."""
+        frame = seconds(10).tz_localize("America/New_York")
+        stream.append(frame, load="a")
+        with pytest.raises(UsageError, match=r"first was '2024-01-01T05:00:00.* \(in UTC\)\. Give"):
+            stream.append(frame[1:], load="a")
 
     def test_loads_of_several_units(self, stream: TimeSeriesStream) -> None:
         """`loads` lists times of any units side by side, naive where the index is."""

@@ -84,13 +84,14 @@ def rows(count: int, start: str = "2024-06-03 09:30") -> pd.DataFrame:
 def test_the_page(url: str, server: Database, tmp_path: Path, no_key_left: None) -> None:
     """The examples of the page run one after the other, and print what it says."""
     before = set(server.scan_iter(count=1000))
-    assert not before & {b"ticks", b"quotes"}, "the server has streams that the page would write to"
+    assert not before & {b"ticks", b"quotes", b"kurse"}, "the server has streams that the page would write to"
     shim = tmp_path / "bin" / "walrus-ts"
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m walrus_ts_command "$@"\n')
     shim.chmod(0o755)
-    [file] = re.findall(r"^```text\n(at,.*?)^```$", PAGE, re.M | re.S)
-    (tmp_path / "june.csv").write_text(file)
+    for name, header in (("june.csv", "at,"), ("juni.csv", "Zeit;")):
+        [file] = re.findall(rf"^```text\n({header}.*?)^```$", PAGE, re.M | re.S)
+        (tmp_path / name).write_text(file)
     environment = settings(url) | {"HOME": str(tmp_path), "PATH": f"{shim.parent}:{os.environ['PATH']}"}
     try:
         for block in FENCE.finditer(PAGE):

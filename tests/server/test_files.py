@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal
 from pyarrow import feather, parquet
 
 from walrus_ts import Database, DataError, LateRowsError, TimeSeriesStream, UsageError
-from walrus_ts.files.csv_types import find_types, wider
+from walrus_ts.files.csv_types import Dialect, find_types, wider
 from walrus_ts.files.load import load_file
 from walrus_ts.files.read import open_file
 from walrus_ts.files.write import write_file
@@ -345,6 +345,55 @@ def test_csv_without_times(tmp_path: Path, text: str, time: str | None, message:
     """A file whose column of times is not to be found is an error that says which columns there are."""
     with pytest.raises(UsageError, match=message):
         open_file(csv_of(tmp_path, text)).time_column(time)
+
+
+def test_csv_of_another_dialect(
+    new: Callable[..., TimeSeriesStream], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CSV may have another separator, a decimal comma, and times that are written in another way."""
+    monkeypatch.setattr("walrus_ts.files.csv_types._BLOCK_BYTES", 60)  # the first block has but integers
+    lines = ["Zeit;Preis;Seite", *["28.10.2023 09:00;7;K"] * 9, "28.10.2023 09:00;1234,5;", "05.11.2023 17:30;n/a;V"]
+    path = csv_of(tmp_path, "\n".join(lines))
+    source = open_file(path, Dialect(";", ",", "%d.%m.%Y %H:%M"))
+    assert load_file(new().append, source).rows == 11
+    expected = pd.DataFrame(
+        {"Preis": [*[7.0] * 9, 1234.5, None], "Seite": pd.Series([*["K"] * 9, None, "V"], dtype="str").tolist()},
+        index=pd.DatetimeIndex([*["2023-10-28 09:00"] * 10, "2023-11-05 17:30"], name="Zeit"),
+    )
+    assert_frame_equal(new().frame(), expected, check_freq=False)
+
+
+@pytest.mark.parametrize(("separator", "typed"), [(";", "';'"), ("\t", "tab"), ("|", "'|'")])
+@pytest.mark.parametrize("row", ["2024-01-01{0}1,5", "2024-01-01{0}1"])
+def test_csv_with_a_separator_that_nobody_named(tmp_path: Path, separator: str, typed: str, row: str) -> None:
+    """Where the separator seems to be another one, the error says how to name it."""
+    path = csv_of(tmp_path, f"at{separator}x\n{row.format(separator)}\n")
+    with pytest.raises(
+        (DataError, UsageError), match=f"Is .* the separator. On the command line that is: --sep {typed}"
+    ):
+        open_file(path).time_column()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((";;",), "the separator of a CSV is one character.*';;'"),
+        ((";", ""), "the decimal of a CSV is one character"),
+        (("1",), "the separator"),
+        ((",", ","), "two characters; found ',' for both"),
+    ],
+)
+def test_no_dialect(given: tuple[str, ...], message: str) -> None:
+    """What cannot stand between values or before a fraction is an error."""
+    with pytest.raises(UsageError, match=message):
+        Dialect(*given)
+
+
+def test_only_a_csv_has_a_dialect(tmp_path: Path) -> None:
+    """A separator for a Parquet file is an error."""
+    numbers(2).to_parquet(tmp_path / "f.parquet")
+    with pytest.raises(UsageError, match="is no CSV"):
+        open_file(tmp_path / "f.parquet", Dialect(";"))
 
 
 def test_csv_columns_of_one_name(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from walrus_ts.cli.options import Columns, Stream, Url, Zone, labels, opened
 from walrus_ts.errors import AppendError
+from walrus_ts.files.csv_types import Dialect
 from walrus_ts.files.kinds import kind_of
 from walrus_ts.files.load import load_file
 from walrus_ts.files.names import load_name
@@ -46,6 +47,18 @@ def load(
     group: Annotated[
         str | None, typer.Option(metavar="GROUP", help="Create this consumer group on the stream before.")
     ] = None,
+    separator: Annotated[
+        str, typer.Option("--sep", metavar="CHAR", help="What stands between the values of a CSV; tab is a tab.")
+    ] = ",",
+    decimal: Annotated[
+        str, typer.Option("--decimal", metavar="CHAR", help="What stands before a fraction in a CSV.")
+    ] = ".",
+    time_format: Annotated[
+        str | None,
+        typer.Option(
+            "--time-format", metavar="FORMAT", help="How the times of a CSV are written, if not as 2024-06-03 09:30."
+        ),
+    ] = None,
 ) -> None:
     """Append a file to a stream.
 
@@ -55,11 +68,12 @@ def load(
     \b
       walrus-ts load june.csv ticks
       walrus-ts load june.csv ticks --time at --tz Europe/Oslo
+      walrus-ts load juni.csv ticks --sep ';' --decimal , --time-format '%d.%m.%Y %H:%M'
 
     It can be repeated, wherever it stopped: the same command, given again, stores what is missing. The file is known
     again by its name, its size, its beginning and its end.
     """
-    source = open_file(file)
+    source = open_file(file, Dialect("\t" if separator in ("tab", "\\t") else separator, decimal, time_format))
     source.time_column(time)  # before the server is asked for anything
     name = load_name(file) if name is None else name
     with opened(url, [stream], tz, group or "walrus-ts", exist=False) as series:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
 
-from walrus_ts.errors import DataError
+from walrus_ts.errors import DataError, UsageError
 
 _BLOCK_BYTES = 8 << 20
 _NANOSECONDS = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
@@ -23,6 +24,60 @@ _MISFIT = re.compile(
     r"(?:invalid value|expected (?:no|a) zone offset in) '(?P<value>.*)'",
     re.DOTALL,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a CSV is written.
+
+    Parameters
+    ----------
+    separator : str
+        What stands between values, a character.
+    decimal : str
+        What stands before a number's fraction, a character.
+    time_format : str, optional
+        How times are written, in the words of `datetime.strptime`, without fractions of a second (Arrow knows none
+        there). ISO 8601 is known besides.
+
+    Raises
+    ------
+    UsageError
+        A character is none, or both are one.
+    """
+
+    separator: str = ","
+    decimal: str = "."
+    time_format: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("separator", self.separator), ("decimal", self.decimal)):
+            if len(value) != 1 or not value.isascii() or value in '"\r\n' or value.isalnum():
+                raise UsageError(f"the {name} of a CSV is one character, such as ',' or ';'; found {value!r}")
+        if self.separator == self.decimal:
+            raise UsageError(
+                f"the separator and the decimal of a CSV are two characters; found {self.decimal!r} for both"
+            )
+
+    @property
+    def parsers(self) -> list[Any]:
+        """What reads times; where there is none, Arrow takes its own for ISO 8601, which knows fractions."""
+        return [self.time_format, csv.ISO8601] if self.time_format else []
+
+    def convert_options(self, types: dict[str, pa.DataType] | None = None) -> csv.ConvertOptions:
+        """Say how values are read."""
+        return csv.ConvertOptions(
+            column_types=types,
+            decimal_point=self.decimal,
+            timestamp_parsers=self.parsers,
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            true_values=["true", "True", "TRUE"],  # and not 1, which Arrow takes for true, too
+            false_values=["false", "False", "FALSE"],
+        )
+
+
+PLAIN = Dialect()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +98,17 @@ class Types:
     rows: int
 
 
-def open_csv(path: Path, types: dict[str, pa.DataType]) -> csv.CSVStreamingReader:
+def open_csv(path: Path, types: dict[str, pa.DataType], dialect: Dialect = PLAIN) -> csv.CSVStreamingReader:
     """Begin to read a CSV; columns without a type get what the beginning of the file suggests."""
     return csv.open_csv(
         path,
         read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(
-            column_types=types,
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-            true_values=["true", "True", "TRUE"],  # and not 1, which Arrow takes for true, too
-            false_values=["false", "False", "FALSE"],
-        ),
+        parse_options=csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=True),
+        convert_options=dialect.convert_options(types),
     )
 
 
-def find_types(path: Path) -> Types:
+def find_types(path: Path, dialect: Dialect = PLAIN) -> Types:
     """Read a CSV through, and find types that fit all of its rows.
 
     Raises
@@ -71,14 +120,15 @@ def find_types(path: Path) -> Types:
     types: dict[str, pa.DataType] = {}
     while True:
         try:
-            found = _read_through(path, types)
+            found = _read_through(path, types, dialect)
         except pa.ArrowInvalid as error:
             misfit = _MISFIT.match(str(error))
             if misfit is None:
-                raise DataError(f"{str(path)!r} cannot be read as CSV: {error}", path=str(path)) from error
-            with open_csv(path, types) as reader:
+                hint = other_separator(str(error), dialect)
+                raise DataError(f"{str(path)!r} cannot be read as CSV: {error}{hint}", path=str(path)) from error
+            with open_csv(path, types, dialect) as reader:
                 field = reader.schema.field(int(misfit["column"]))
-            types[field.name] = wider(field.type, _type_of(misfit["value"]))
+            types[field.name] = wider(field.type, _type_of(misfit["value"], dialect))
         else:
             fractions = {
                 n: pa.timestamp("us", k.tz) for n, k in found.types.items() if k in _NANOSECONDS and n not in types
@@ -94,9 +144,17 @@ def _settled(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_null(kind) else kind
 
 
-def _read_through(path: Path, types: dict[str, pa.DataType]) -> Types:
+def other_separator(text: str, dialect: Dialect) -> str:
+    """Say what the separator may be, where a text of the file has another one."""
+    for separator, typed in ((";", "';'"), ("\t", "tab"), ("|", "'|'")):
+        if separator in text and dialect.separator != separator:
+            return f". Is {separator!r} the separator? On the command line that is: --sep {typed}"
+    return ""
+
+
+def _read_through(path: Path, types: dict[str, pa.DataType], dialect: Dialect) -> Types:
     rows, nulls = 0, set()
-    with open_csv(path, types) as reader:
+    with open_csv(path, types, dialect) as reader:
         schema = reader.schema
         try:
             names = schema.names
@@ -131,13 +189,15 @@ def _no_utf_8(path: Path, where: str, found: bytes) -> DataError:
     )
 
 
-def _type_of(value: str) -> pa.DataType:
+def _type_of(value: str, dialect: Dialect) -> pa.DataType:
     """Return the type that Arrow gives a single value; text for an integer that no integer type holds."""
     if re.fullmatch(r"[+-]?\d+", value) and not -(2**63) <= int(value) < 2**63:
         return pa.string()
     quoted = '"' + value.replace('"', '""') + '"'
     return csv.read_csv(
-        pa.BufferReader(f"x\n{quoted}\n".encode()), parse_options=csv.ParseOptions(newlines_in_values=True)
+        pa.BufferReader(f"x\n{quoted}\n".encode()),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(decimal_point=dialect.decimal, timestamp_parsers=dialect.parsers),
     ).schema.types[0]
 
 

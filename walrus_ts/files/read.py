@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from walrus_ts.errors import DataError, UsageError
-from walrus_ts.files.csv_types import Types, find_types, open_csv
+from walrus_ts.files.csv_types import PLAIN, Dialect, Types, find_types, open_csv, other_separator
 from walrus_ts.files.kinds import kind_of, pieces_rows
 
 
@@ -84,39 +84,51 @@ class File:
             clocks = index if len(index) == 1 and index[0] in clocks else clocks
             if len(clocks) != 1:
                 listed = ", ".join(map(repr, clocks)) or "none"
+                hint = other_separator(names[0], PLAIN) if len(names) == 1 else ""
                 raise UsageError(
                     f"expected one column of times in {where}, found {listed}. Its columns: "
                     f"{', '.join(f'{name!r} ({kind})' for name, kind in kinds.items())}. Name the one to take "
-                    "(`time`; on the command line `--time`).",
+                    f"(`time`; on the command line `--time`){hint}.",
                     columns=clocks,
                 )
             return clocks[0]
         if not (pa.types.is_timestamp(kinds[time]) or pa.types.is_date(kinds[time])):
             raise UsageError(
                 f"column {time!r} of {where} holds {kinds[time]}, and not times such as 2024-01-31T09:30:00Z or "
-                "2024-01-31 09:30. Convert it first (`frame[column] = pd.to_datetime(frame[column], ...)`).",
+                "2024-01-31 09:30. Convert it first (`frame[column] = pd.to_datetime(frame[column], ...)`), or, on the "
+                "command line and of a CSV, say how they are written: --time-format '%d.%m.%Y %H:%M'.",
                 column=time,
             )
         return time
 
 
-def open_file(path: Path) -> File:
+def open_file(path: Path, dialect: Dialect = PLAIN) -> File:
     """Open a CSV, a Parquet or a Feather file, by its ending, or a folder of Parquet files.
 
     A CSV is read through once, to find its columns' types.
 
+    Parameters
+    ----------
+    path : Path
+    dialect : Dialect
+        How a CSV is written.
+
     Raises
     ------
     UsageError
-        The name does not say what it is.
+        The name does not say what it is, or it is no CSV and has a dialect.
     DataError
         It is something else than its name says.
     OSError
         It cannot be read.
     """
-    opening = {"csv": _open_csv, "parquet": open_parquet, "feather": _open_feather}[kind_of(path)]
+    kind = kind_of(path)
     path.stat()  # Python's own error where there is none
-    return opening(path)
+    if kind == "csv":
+        return _open_csv(path, dialect)
+    if dialect != PLAIN:
+        raise UsageError(f"{str(path)!r} is no CSV: it has no separator, decimal or format of times", path=str(path))
+    return open_parquet(path) if kind == "parquet" else _open_feather(path)
 
 
 def open_parquet(path: Path) -> File:
@@ -156,11 +168,11 @@ def _open_feather(path: Path) -> File:
     return File(path, reader.schema, rows, batches, _converter(reader.schema))
 
 
-def _open_csv(path: Path) -> File:
-    found = find_types(path)
+def _open_csv(path: Path, dialect: Dialect) -> File:
+    found = find_types(path, dialect)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        with open_csv(path, found.types) as reader:
+        with open_csv(path, found.types, dialect) as reader:
             yield from reader
 
     return File(path, pa.schema(list(found.types.items())), found.rows, batches, _of_csv(found))

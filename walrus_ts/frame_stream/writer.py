@@ -19,7 +19,7 @@ from walrus_ts.columnar.schema import Origin, Schema
 from walrus_ts.connection import check_count
 from walrus_ts.errors import AppendError, UsageError
 from walrus_ts.frame_stream.base import FrameStreamBase
-from walrus_ts.ids import StreamId
+from walrus_ts.ids import StreamId, parse_zone
 from walrus_ts.pandas_io.write_few import Plan
 from walrus_ts.progress import Progress, reporting
 from walrus_ts.transfer.few import MOST_COLUMNS, MOST_ROWS, append_few, is_stored, stopped_at
@@ -269,7 +269,8 @@ class FrameWriter(FrameStreamBase):
             return append(self._source.pool, self._job(table, evolve, progress=report, **options))
 
     def _job(self, table: pandas_io.Table, evolve: bool, **options: Any) -> Job:
-        return Job(self._records, table.times, partial(self._fit, table, evolve=evolve), **options)
+        zone = parse_zone(table.schema.zone)
+        return Job(self._records, table.times, partial(self._fit, table, evolve=evolve), zone=zone, **options)
 
     def _derive(self, data: Any, time: Label | None, evolve: bool) -> Job:
         """Prepare rows that a batch's transaction appends (`Batch.append`)."""

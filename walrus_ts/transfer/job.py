@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -11,8 +12,8 @@ import pyarrow as pa
 from walrus_ts.columnar import text
 from walrus_ts.columnar.fitting import Fitted
 from walrus_ts.columnar.schema import Origin, Records, Schema
-from walrus_ts.errors import LateRowsError
-from walrus_ts.ids import Ids, StreamId, count_late
+from walrus_ts.errors import DataError, LateRowsError
+from walrus_ts.ids import TICKS, Ids, StreamId, count_late, to_datetime
 from walrus_ts.transfer.scan import StreamState
 
 
@@ -61,6 +62,8 @@ class Job:
         Takes the schema that the stream is left with, and returns the id below which entries are removed.
     progress : callable, optional
         Is told of rows as they are stored.
+    zone : tzinfo, optional
+        Of the frame's index: errors have times in it.
     """
 
     records: Records
@@ -71,6 +74,7 @@ class Job:
     maxlen: int | None = None
     minid: Callable[[Schema], bytes] | None = None
     progress: Callable[[int], object] | None = None
+    zone: tzinfo | None = None
 
     @property
     def where(self) -> str:
@@ -98,13 +102,33 @@ def check_late(job: Job, times: pa.TimestampArray, state: StreamState | None, po
     late = count_late(times.slice(position), state.last_id if state else None)
     if state is not None and late:
         raise LateRowsError(
-            f"{late} rows are older than the end of {job.where}, which has generated the id {state.last_id}; the first "
-            f"of them is row {position}, {iso(job.times[position])}. `late='skip'` leaves them out.",
+            f"{late} rows are older than the end of {job.where}, which has generated the id {state.last_id}"
+            f"{_of_id(state.last_id, job.zone)}; the first of them is row {position}, "
+            f"{_of_row(job.times[position], job.zone)}. `late='skip'` leaves them out.",
             key=job.records.key,
             rows=late,
             row=position,
             last_id=str(state.last_id),
         )
+
+
+def _of_row(time: pa.TimestampScalar, zone: tzinfo | None) -> str:
+    """Write a row's time as pandas writes it."""
+    seconds, ticks = divmod(time.value, TICKS[time.type.unit])
+    try:
+        whole = to_datetime(seconds * 1000, zone).isoformat(sep=" ")
+    except DataError:  # in the zone, it is the year 10000
+        whole = to_datetime(seconds * 1000, UTC).isoformat(sep=" ")
+    fraction = str(TICKS[time.type.unit] + ticks)[1:].rstrip("0")
+    return f"{whole[:19]}.{fraction}{whole[19:]}" if fraction else whole
+
+
+def _of_id(id_: StreamId, zone: tzinfo | None) -> str:
+    """Say of what time an id is, in a sentence; nothing where another program has chosen one that is none."""
+    try:
+        return f" ({to_datetime(id_.milliseconds, zone)})"
+    except DataError:
+        return ""
 
 
 def first_write(state: StreamState | None, schema: Schema | None, milliseconds: Ids, sequence: Ids) -> Origin | None:

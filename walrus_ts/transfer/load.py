@@ -252,6 +252,8 @@ class _Load:
 
     def _other_frame(self, progress: Progress, begun: Progress, differ: list[str]) -> UsageError:
         found = "; ".join(f"{n} was {getattr(progress, n)!r} and is {getattr(begun, n)!r}" for n in differ)
+        if self._job.zone is not None and not {"first", "last"}.isdisjoint(differ):
+            found += " (in UTC)"
         return UsageError(
             f"the load {self._record.name!r} of {self._where} was begun with another frame: {found}. Give the same "
             "frame, or another name.",
