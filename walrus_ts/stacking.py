@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,9 @@ def _with_stream(frame: pd.DataFrame, stream: Any, name: str) -> pd.DataFrame:
             column=name,
         )
     frame = frame.copy(deep=False)
-    frame.insert(0, full_label(frame.columns, name), stream)
+    with warnings.catch_warnings():  # pandas 2 warns of a hundred columns, as if they were inserted one by one
+        warnings.simplefilter("ignore", pd.errors.PerformanceWarning)
+        frame.insert(0, full_label(frame.columns, name), stream)
     return frame
 
 

@@ -138,7 +138,7 @@ def _kinds() -> dict[str, _Kind]:
         kinds[f"datetime64[{unit}]"] = (clock, _clock(f"M8[{unit}]"), True)
         kinds[f"datetime64[{unit}, zone]"] = (clock, _clock(f"M8[{unit}]", "America/New_York"), True)
         kinds[f"timedelta64[{unit}]"] = (st.integers(-(2**62), 2**62), _clock(f"m8[{unit}]"), True)
-    kinds["category of text"] = (_text, _categories(_array("str"), ordered=False), True)
+    kinds["category of text"] = (_text, _categories(_array(string_dtype("pyarrow", "nan")), ordered=False), True)
     kinds["category of integers, ordered"] = (_integers("int64"), _categories(_numpy("int64"), ordered=True), True)
     kinds["category of times"] = (_ticks("us", 0, _YEAR_9999), _categories(_clock("M8[us]"), ordered=False), True)
     kinds |= {f"{type_}[arrow]": (values, _arrow(type_), True) for type_, values in _arrow_types()}

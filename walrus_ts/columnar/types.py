@@ -120,6 +120,14 @@ _MAKERS: dict[str, Any] = {
 }
 
 
+def size_of(array: pa.Array | pa.ChunkedArray) -> int:
+    """Return the bytes that an array takes."""
+    try:
+        return int(array.nbytes)
+    except pa.ArrowTypeError:  # before Arrow 23: views in a dictionary
+        return int(array.get_total_buffer_size())
+
+
 def family(type_: pa.DataType) -> str:
     """Name the family of types within which values may be cast: ``"number"``, ``"text"``, ..."""
     if pa.types.is_dictionary(type_):

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from walrus_ts.columnar.schema import Column, Schema
+from walrus_ts.columnar.types import size_of
 from walrus_ts.ids import Ids
 
 _LARGE = 64 << 20  # bytes
@@ -47,7 +48,7 @@ def combine(pieces: Iterable[Rows], empty: Rows) -> Rows:
     size = 0
     for piece in pieces:
         small.append(piece)
-        size += sum(array.nbytes for array in piece.arrays)
+        size += sum(map(size_of, piece.arrays))
         if size >= _LARGE:
             parts.append(_compact(_joined(small)))
             small, size = [], 0

@@ -14,6 +14,7 @@ import pyarrow as pa
 from walrus_ts.columnar import nested, text
 from walrus_ts.columnar.labels import Label, fields_for
 from walrus_ts.columnar.schema import Column, Schema
+from walrus_ts.columnar.types import size_of
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import TICKS, Unit, parse_zone
 from walrus_ts.pandas_io.dump import combined, to_array
@@ -187,7 +188,7 @@ def to_frame(
     values = {}
     for position, column in enumerate(schema.columns):
         values[position] = to_values(arrays[position], column, backend)
-        large = arrays[position].nbytes >= _LARGE
+        large = size_of(arrays[position]) >= _LARGE
         arrays[position] = None  # of a long frame, no column is held twice for longer than it takes to convert it
         if large:  # else Arrow keeps the memory for arrays of its own, and numpy takes as much again
             pa.default_memory_pool().release_unused()

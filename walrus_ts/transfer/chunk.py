@@ -10,6 +10,7 @@ import pyarrow as pa
 from walrus_ts.columnar import commands, resp, text
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.fitting import Fitted
+from walrus_ts.columnar.types import size_of
 from walrus_ts.ids import StreamId
 from walrus_ts.transfer.job import Job
 from walrus_ts.transfer.loads import LoadRecord, Progress
@@ -178,7 +179,7 @@ def _xadds(key: bytes, plan: Plan) -> list[memoryview]:
     present = [
         (column.field, array.slice(plan.start, len(ids))) for column, array in plan.fitted.columns if array is not None
     ]
-    size = sum(array.nbytes for _, array in present)
+    size = sum(size_of(array) for _, array in present)
     step = max(1, len(ids) if size <= _PIECE_BYTES else len(ids) * _PIECE_BYTES // size)
     fields = [field for field, _ in present]
     return [
