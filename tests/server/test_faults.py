@@ -5,8 +5,8 @@ import pytest
 from tests.faults.catalogue import FAULTS, suffer
 from tests.faults.refusals import can_mount
 
-TIMES = {"roles-switched": 1, "killed-loaders": 2}
 SEED = 1
+TIMES = 2  # of each; `make faults` does it far more often, at other bytes each time
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -14,9 +14,8 @@ def test_no_row_is_lost_or_there_twice(name: str) -> None:
     """Whatever happens to connections, servers and processes, each row is there once, in order, and right."""
     if name == "full-disk" and not can_mount():
         pytest.skip("only root may mount a small disk; full-file is done in its place")
-    times = TIMES.get(name, 3)
-    tally = suffer(name, times, SEED)
+    tally = suffer(name, TIMES, SEED)
     print(tally)
-    assert tally.injected >= times
+    assert tally.injected >= TIMES
     assert tally.rows
     assert (tally.lost, tally.twice) == (0, 0)
