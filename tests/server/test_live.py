@@ -307,7 +307,7 @@ def test_a_slow_stream_in_a_terminal(db: Database, key: Callable[..., str], url:
     series = db.time_series("g", [early, late])
     series[early].append(frame(2, price=[1.0, 2.0]))
     series[late].append(frame(2, "2025-01-01", price=[10.0, 20.0]))
-    lines = in_terminal(f"""
+    lines = run_in_terminal(f"""
 import walrus_ts as wts, pandas as pd, time
 db = wts.connect({url!r})
 series = db.time_series("g", [{early!r}, {late!r}])
