@@ -100,7 +100,7 @@ notebooks: $(VENV)/.installed-notebook $(VENV)/.installed-demo
 		TQDM_DISABLE=1 JUPYTER_DATA_DIR="$$PWD/$(VENV)/share/jupyter" $(BIN)/jupyter nbconvert --log-level=WARN \
 			--to notebook --execute --inplace --ExecutePreprocessor.kernel_name=python3 \
 			--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False \
-			--ExecutePreprocessor.coalesce_streams=True \
+			--NotebookExporter.preprocessors=nbconvert.preprocessors.CoalesceStreamsPreprocessor \
 			"$$notebook" || exit 1; \
 	done; \
 	echo "notebooks that ran: $$#"

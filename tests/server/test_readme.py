@@ -1,6 +1,9 @@
 """README.md: its code runs, its links lead somewhere, and what its table says of walrus_ts is so."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from walrus_ts import Database, LateRowsError
+from walrus_ts import Database, LateRowsError, connect
 from walrus_ts.timeseries import TimeSeries
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +52,24 @@ def test_code_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
         assert len(names["morning"]) == 151
         assert [float(line) for line in capsys.readouterr().out.split()] == [499.5, 1499.5, 2499.5, 3499.5, 4499.5]
         assert names["ts"].ticks.pending() == []
+
+
+def test_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The README's commands load a file, show it, and export a month of it."""
+    [commands] = [code for code in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) if "walrus-ts load" in code]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (tmp_path / "ticks.csv").write_text("at,price\n2024-06-30 09:30,10.5\n2024-06-30 09:30,\n2024-07-01 00:00,11\n")
+    (shim := tmp_path / "walrus-ts").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m walrus_ts.cli "$@"\n')
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    run = subprocess.run(["sh", "-ec", commands], cwd=tmp_path, capture_output=True, text=True, check=True)
+    lines = run.stdout.splitlines()
+    assert (lines[0], len(lines), lines[-1]) == ("3 rows appended to ticks", 5, "2 rows written to june.parquet")
+    assert pd.read_parquet(tmp_path / "june.parquet")["price"].isna().tolist() == [False, True]
+    frame = pd.read_csv(tmp_path / "ticks.csv", parse_dates=["at"])
+    with connect("embedded://") as db:
+        assert db.time_series("g", ["ticks"])["ticks"].append(frame, time="at").rows == 3
 
 
 def test_links() -> None:
