@@ -39,6 +39,7 @@ NS_PER_DAY = 86_400 * NS_PER_S
 _EPOCH = datetime(1970, 1, 1)
 _LAST_MILLISECOND = 253_402_300_799_999  # 9999-12-31T23:59:59.999, where datetime ends
 _ID = re.compile(rb"(\d+)(?:-(\d+))?")
+_PYTZ_OFFSET = re.compile(r"pytz\.FixedOffset\((?P<sign>-?)(?P<minutes>\d+)\)")
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])([01]\d|2[0-3]):?([0-5]\d)")
 
 
@@ -288,6 +289,9 @@ def parse_zone(zone: str | tzinfo | None) -> tzinfo | None:
 def zone_name(zone: tzinfo | str) -> str:
     """Name a zone as Arrow does: ``"Europe/Berlin"``, or a fixed offset like ``"+05:30"``."""
     name = str(zone)
+    if pytz := _PYTZ_OFFSET.fullmatch(name):  # Arrow gives it where pytz is installed, as with pandas 2
+        hours, minutes = divmod(int(pytz["minutes"]), 60)
+        return f"{pytz['sign'] or '+'}{hours:02}:{minutes:02}"
     offset = name.removeprefix("UTC")  # which Python writes before it
     return offset if _OFFSET.fullmatch(offset) else name
 

@@ -20,6 +20,7 @@ from tests.own_server import own_server
 from tests.proxy import Proxy
 from tests.relay import Relay
 from walrus_ts import AppendError, Database, DataError, LateRowsError, SchemaError, TimeSeriesStream, connect
+from walrus_ts.pandas_io.restore import string_dtype
 from walrus_ts.testing import frames
 from walrus_ts.transfer import few, patience
 
@@ -35,7 +36,8 @@ def stream(db: Database, key: Callable[..., str]) -> TimeSeriesStream:
 def seconds(rows: int, start: str = "2024-01-01", **columns: Any) -> pd.DataFrame:
     """Make a frame of a row a second."""
     index = pd.date_range(start, periods=rows, freq="s", unit="ns")
-    return pd.DataFrame(columns or {"x": range(rows), "y": [f"t{n}" for n in range(rows)]}, index=index)
+    text = pd.array([f"t{n}" for n in range(rows)], dtype=string_dtype("pyarrow", "nan"))
+    return pd.DataFrame(columns or {"x": range(rows), "y": text}, index=index)
 
 
 def test_piece_by_piece(db: Database) -> None:
