@@ -155,12 +155,21 @@ def test_wrong_calls(stream: TimeSeriesStream, db: Database, key: Callable[..., 
         series.live()
 
 
-@pytest.mark.parametrize("window", ["1ns", "100000D", pd.Timedelta(days=2)])
-def test_any_window(stream: TimeSeriesStream, window: Any) -> None:
+@pytest.mark.parametrize("window", ["1ns", "100000D", pd.Timedelta(days=2), np.timedelta64(10**12, "s")])
+@pytest.mark.parametrize("start", ["1970-01-01", "2024-01-01"])
+def test_any_window(stream: TimeSeriesStream, start: str, window: Any) -> None:
     """Windows may be as short and as long as a Timedelta is."""
-    stream.append(frame(3, "1970-01-01", "s"))
+    stream.append(frame(3, start, "s"))
     with stream.live(window=window) as live:
         assert "<path" in live._view.html()
+
+
+def test_nanoseconds(stream: TimeSeriesStream) -> None:
+    """Points that are nanoseconds apart are drawn apart."""
+    stream.append(frame(3, "2024-01-01", "ns").set_axis(pd.date_range("2024-01-01", periods=3, freq="ns", unit="ns")))
+    with stream.live(window="10ns") as live:
+        [path] = re.findall(r'd="M([\d.]+),[^L]*L([\d.]+),[^L]*L([\d.]+),', live._view.html())
+    assert np.diff([float(x) for x in path]).tolist() == pytest.approx([56.8, 56.8], abs=0.2)
 
 
 def test_reads_only(stream: TimeSeriesStream, server: Database) -> None:

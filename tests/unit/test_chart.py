@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from walrus_ts.notebook.chart import chart
 from walrus_ts.notebook.following import Line
 
-NOON = 1_704_110_400.0  # 2024-01-01 12:00 UTC
+NOON = 1_704_110_400_000_000_000  # 2024-01-01 12:00 UTC
 
 
 def draw(values: list[float], span: float = 300.0, zone: str | None = None) -> str:
-    """Draw values that are evenly apart."""
-    times = np.linspace(NOON - span, NOON, len(values)) if len(values) > 1 else np.array([NOON])
-    line = Line("s", "price", times, np.array(values, float))
-    return chart([line], NOON - span, NOON, ZoneInfo(zone) if zone else None)
+    """Draw values that are evenly apart, the last one at noon."""
+    times = np.linspace(-span, 0, len(values)) if len(values) > 1 else np.zeros(1)
+    line = Line("s", "price", NOON, times, np.array(values, float))
+    return chart([line], NOON, round(span * 10**9), ZoneInfo(zone) if zone else None)
 
 
 def marks(svg: str) -> list[str]:
@@ -34,6 +34,7 @@ def test_marks() -> None:
 @pytest.mark.parametrize(
     ("span", "zone", "expected"),
     [
+        (6e-9, None, "11:59:59.999999997"),
         (2e-3, None, "11:59:59.9985"),
         (1.0, None, "11:59:59.2"),
         (60.0, "Asia/Kolkata", "17:29:10"),

@@ -17,31 +17,34 @@ _TOP, _HEIGHT, _BOTTOM = 18, 84, 18
 # The accent of the page, and middle tones, which stand out from white and from near-black alike (at least 3 to 1, as
 # WCAG 2.2, 1.4.11, wants it of graphics).
 _COLOURS = ("var(--wts-accent)", "#d4702c", "#3f9b5f", "#c4504f", "#8f6fc0", "#9a6b55", "#cc6fa8", "#808080", "#8f8a1c")
-# Seconds between two marks on the axis of time.
-_DAY = 86_400
+_SECOND, _DAY = 10**9, 86_400 * 10**9  # ns
+# Nanoseconds between two marks on the axis of time.
 _STEPS = [
-    *(factor * 10.0**power for power in range(-9, 0) for factor in (1, 2, 5)),
-    *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 14_400, 21_600, 43_200),
+    *(factor * 10**power for power in range(9) for factor in (1, 2, 5)),
+    *(_SECOND * seconds for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800)),
+    *(_SECOND * 3_600 * hours for hours in (1, 2, 3, 4, 6, 12)),
     *(_DAY * days for days in (1, 2, 7, 14, 28, 91, 182, 364, 728, 1_820, 3_640, 36_400, 364_000, 3_640_000)),
 ]
 _MOST_MARKS = 6
 
 
-def chart(lines: Sequence[Line], begin: float, end: float, zone: tzinfo | None) -> Markup:
+def chart(lines: Sequence[Line], end_ns: int, length_ns: int, zone: tzinfo | None) -> Markup:
     """Draw a panel a column, with a line a stream, on one axis of time.
 
     Parameters
     ----------
     lines : sequence of Line
-    begin, end : float
-        Seconds since 1970, UTC.
+    end_ns : int
+        Since 1970, UTC: the right edge.
+    length_ns : int
+        How far back the left edge lies.
     zone : tzinfo, optional
         Of the marks on the axis; UTC without it.
     """
     streams = list(dict.fromkeys(line.stream for line in lines))
     columns = list(dict.fromkeys(line.column for line in lines))
     colours = {stream: _COLOURS[at % len(_COLOURS)] for at, stream in enumerate(streams)}
-    panels = "".join(_panel(column, lines, colours, (begin, end), zone) for column in columns)
+    panels = "".join(_panel(column, lines, colours, (end_ns, length_ns), zone) for column in columns)
     return Markup(f"{_legend(colours) if len(streams) > 1 else ''}{panels}")
 
 
@@ -51,7 +54,7 @@ def _legend(colours: dict[str, str]) -> str:
 
 
 def _panel(
-    column: Label, lines: Sequence[Line], colours: dict[str, str], span: tuple[float, float], zone: tzinfo | None
+    column: Label, lines: Sequence[Line], colours: dict[str, str], span: tuple[int, int], zone: tzinfo | None
 ) -> str:
     own = [_within(line, *span) for line in lines if line.column == column]
     found = np.concatenate([line.values for line in own])
@@ -70,9 +73,11 @@ def _panel(
     )
 
 
-def _within(line: Line, begin: float, end: float) -> Line:
-    inside = (line.times >= begin) & (line.times <= end)
-    return Line(line.stream, line.column, line.times[inside], line.values[inside])
+def _within(line: Line, end_ns: int, length_ns: int) -> Line:
+    """Count times from the right edge, and leave out those before the left one."""
+    times = line.times + (line.end_ns - end_ns) / _SECOND
+    inside = times >= -length_ns / _SECOND
+    return Line(line.stream, line.column, end_ns, times[inside], line.values[inside])
 
 
 def _limits(values: Floats) -> tuple[float, float]:
@@ -87,9 +92,9 @@ def _limits(values: Floats) -> tuple[float, float]:
 _LARGEST = float(np.finfo(np.float64).max)
 
 
-def _path(line: Line, span: tuple[float, float], limits: tuple[float, float]) -> str:
+def _path(line: Line, span: tuple[int, int], limits: tuple[float, float]) -> str:
     """Write a line's points, a new beginning behind each gap."""
-    x = _LEFT + (line.times - span[0]) / (span[1] - span[0]) * (_WIDTH - _LEFT - _RIGHT)
+    x = _WIDTH - _RIGHT + line.times * _SECOND / span[1] * (_WIDTH - _LEFT - _RIGHT)
     y = _height(line.values, *limits)
     gap = np.isnan(y)
     begins = np.append(True, gap[:-1]) if len(gap) else gap
@@ -129,15 +134,14 @@ def _amount(value: float) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 and value == round(value) else text
 
 
-def _time_marks(span: tuple[float, float], zone: tzinfo | None) -> str:
-    begin, end = span
-    step = next((step for step in _STEPS if (end - begin) / step <= _MOST_MARKS), _STEPS[-1])
-    offset = _offset(end, zone)
+def _time_marks(span: tuple[int, int], zone: tzinfo | None) -> str:
+    end, length = span
+    step = next((step for step in _STEPS if length <= _MOST_MARKS * step), _STEPS[-1])
+    local = end + _offset(end, zone)  # what the zone's own clock shows
     base = _HEIGHT + _TOP
     marks = [f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>']
-    for number in range(math.ceil((begin + offset) / step), math.floor((end + offset) / step) + 1):
-        at = number * step  # seconds since 1970 of the zone's own clock
-        x = _LEFT + (at - offset - begin) / (end - begin) * (_WIDTH - _LEFT - _RIGHT)
+    for at in range(-((length - local) // step) * step, local + 1, step):
+        x = _WIDTH - _RIGHT - (local - at) / length * (_WIDTH - _LEFT - _RIGHT)
         if x > _WIDTH - 30:  # its text would be cut off
             continue
         marks.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{base}" y2="{base + 4}"/>')
@@ -145,24 +149,24 @@ def _time_marks(span: tuple[float, float], zone: tzinfo | None) -> str:
     return "".join(marks)
 
 
-def _clock(at: float, step: float) -> str:
-    whole = math.floor(at) if step < 1 else round(at)
+def _clock(at: int, step: int) -> str:
+    seconds, rest = divmod(at, _SECOND)
     try:
-        moment = datetime(1970, 1, 1) + timedelta(seconds=whole)  # of the zone's own clock
+        moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)  # of the zone's own clock
     except OverflowError:  # behind the year 9999, in a zone that is ahead of UTC
         return ""
     if step >= _DAY:
         return f"{moment:%Y-%m-%d}"
-    if step >= 60:
+    if step >= 60 * _SECOND:
         return f"{moment:%H:%M}"
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    return f"{moment:%H:%M:%S}" + (f"{at - whole:.{digits}f}"[1:] if digits else "")
+    digits = max(0, 10 - len(str(step)))  # that a step of 500 ms needs: one
+    return f"{moment:%H:%M:%S}" + (f".{rest:09}"[: digits + 1] if digits else "")
 
 
-def _offset(at: float, zone: tzinfo | None) -> float:
-    """Return by how many seconds a zone's clock is ahead of UTC."""
+def _offset(at: int, zone: tzinfo | None) -> int:
+    """Return by how many nanoseconds a zone's clock is ahead of UTC."""
     try:
-        ahead = zone and datetime.fromtimestamp(at, UTC).astimezone(zone).utcoffset()
+        ahead = zone and datetime.fromtimestamp(at // _SECOND, UTC).astimezone(zone).utcoffset()
     except OverflowError:  # likewise
         ahead = None
-    return ahead.total_seconds() if ahead else 0.0
+    return round(ahead.total_seconds()) * _SECOND if ahead else 0

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from walrus_ts.columnar.labels import Label
@@ -37,14 +36,17 @@ class Line:
     ----------
     stream : str
     column : label
+    end_ns : int
+        The time of the last point, in nanoseconds since 1970, UTC.
     times : float array, shape (n,)
-        Seconds since 1970, UTC, in their order.
+        Seconds from there, so none is positive; in their order. (Since 1970, floats are not finer than 0.2 us.)
     values : float array, shape (n,)
         NaN where there is a gap.
     """
 
     stream: str
     column: Label
+    end_ns: int
     times: Floats
     values: Floats
 
@@ -59,7 +61,7 @@ class Follower:
     source : Source
     columns : sequence of labels, optional
         Only these; of a stream that has a record, those that are on it.
-    window : Timedelta
+    window_ns : int
         How far back from the newest row lines reach.
     max_points : int
         Of a line.
@@ -83,13 +85,13 @@ class Follower:
         label: str,
         source: Source,
         columns: Sequence[Label] | None,
-        window: pd.Timedelta,
+        window_ns: int,
         max_points: int,
         max_lines: int,
         errors: Errors,
     ) -> None:
         self.label, self.source = label, source
-        self._columns, self._window, self._errors = columns, window, errors
+        self._columns, self._window_ns, self._errors = columns, window_ns, errors
         self._max_points, self._max_lines = max_points, max_lines
         self._state: StreamState | None = None
         self.schema = Schema(())
@@ -129,7 +131,7 @@ class Follower:
         self._asked = None if known is None else list(known)
         self._drawn = _drawn(self.schema, self._asked)[: self._max_lines]
         self._decoder = Decoder(self.source, schema, [column.label for column in self._drawn], self._errors, ids=True)
-        milliseconds = max(1, self._window // pd.Timedelta(milliseconds=1))
+        milliseconds = max(1, self._window_ns // 10**6)
         self._start = b"%d-0" % max(0, state.last_id.milliseconds - milliseconds)
         self._read_to, self._peaks = None, None
         self.begun += 1
@@ -149,7 +151,7 @@ class Follower:
         values = np.array([to_floats(array.combine_chunks()) for array in rows.arrays])
         last = int(rows.ticks[-1])
         if self._peaks is None:
-            length = max(1, int(self._window.total_seconds() * _A_SECOND[self.schema.unit]))
+            length = max(1, self._window_ns * _A_SECOND[self.schema.unit] // 10**9)
             length = min(length, last + 1)  # there is nothing before 1970
             self._peaks = Peaks(last - length + 1, last, min(length, self._max_points // 2), len(self._drawn))
         first = self._peaks.reach(last)
@@ -164,7 +166,8 @@ class Follower:
         lines = []
         for at, column in enumerate(self._drawn):
             ticks, values = self._peaks.line(at)
-            lines.append(Line(self.label, column.label, ticks / _A_SECOND[self.schema.unit], values))
+            a_second, last = _A_SECOND[self.schema.unit], int(ticks[-1])
+            lines.append(Line(self.label, column.label, last * 10**9 // a_second, (ticks - last) / a_second, values))
         return lines
 
     def newest(self, count: int) -> Part:

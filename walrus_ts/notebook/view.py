@@ -79,7 +79,7 @@ class View:
     ) -> None:
         chosen = None if columns is None else label_list(columns)
         span = to_window(window)
-        self.name, self._window, self._most_rows, self._stream_name = name, span, rows, stream_name
+        self.name, self._window_ns, self._most_rows, self._stream_name = name, span, rows, stream_name
         self._followers = [
             Follower(label, source, chosen, span, max_points, _MOST_PANELS, errors) for label, source in sources
         ]
@@ -132,15 +132,15 @@ class View:
     def _chart(self) -> Markup:
         lines = [line for follower in self._followers[:_MOST_LINES] for line in follower.lines()]
         panels = set(islice(dict.fromkeys(line.column for line in lines), _MOST_PANELS))
-        lines = [line for line in lines if line.column in panels and len(line.times)]
+        lines = [line for line in lines if line.column in panels]
         if not lines:
             return Markup("")
-        end = max(float(line.times[-1]) for line in lines)
+        end_ns = max(line.end_ns for line in lines)
+        length_ns = min(self._window_ns, max(end_ns, 10**9))  # there is nothing before 1970
         zone = next((f.source.axis(f.schema).zone for f in self._followers if f.schema.columns), None)
         left = len(self._followers) - _MOST_LINES
         more = f"<p>{muted(f'and {left:,} more streams, in the table')}</p>" if left > 0 else ""
-        begin = max(end - self._window.total_seconds(), min(0.0, end - 1))  # there is nothing before 1970
-        return Markup(chart(lines, begin, end, zone) + more)
+        return Markup(chart(lines, end_ns, length_ns, zone) + more)
 
     # In words --------------------------------------------------------------------------------------------------------
 
@@ -171,8 +171,8 @@ class View:
         return card("Live", self.name, [mark, *others], self._looked.drawn, Markup(table or ""))
 
 
-def to_window(window: Any) -> pd.Timedelta:
-    """Return a length of time.
+def to_window(window: Any) -> int:
+    """Return a length of time in nanoseconds.
 
     Raises
     ------
@@ -188,4 +188,5 @@ def to_window(window: Any) -> pd.Timedelta:
         raise UsageError(
             f"window is a length of time, as '5min' or pd.Timedelta(hours=1); found {window!r}", window=window
         )
-    return span
+    # One of coarser units may be longer than int64 has nanoseconds.
+    return (span.days * 86_400 + span.seconds) * 10**9 + span.microseconds * 10**3 + span.nanoseconds
