@@ -192,6 +192,17 @@ def test_a_repeated_load(run: Run, key: Key, db: Database, tmp_path: Path) -> No
     assert other.stderr.endswith("On the command line that is: --load NAME\n")
 
 
+def test_an_hour_that_comes_twice(run: Run, key: Key, db: Database, tmp_path: Path) -> None:
+    """Local times that a zone has twice are an error whose cure, times with an offset, works."""
+    (tmp_path / "f.csv").write_text("at,x\n2024-10-27 02:30,1\n2024-10-27 02:30,2\n")
+    refused = run("load", "f.csv", key(), "--tz", "Europe/Oslo")
+    assert refused.stderr.endswith("write the times with their offset, as in 2024-10-27 02:30+01:00\n")
+    (tmp_path / "f.csv").write_text("at,x\n2024-10-27 02:30+02:00,1\n2024-10-27 02:30+01:00,2\n")
+    assert run("load", "f.csv", key(), "--tz", "Europe/Oslo").returncode == 0
+    times = db.time_series("g", [key()], tz="Europe/Oslo")[key()].frame().index
+    assert [str(time) for time in times] == ["2024-10-27 02:30:00+02:00", "2024-10-27 02:30:00+01:00"]
+
+
 @pytest.mark.parametrize("named", [[], ["--load", "f"]])
 def test_an_interrupted_load_is_repeated(
     run: Run, key: Key, db: Database, url: str, tmp_path: Path, named: list[str]

@@ -33,6 +33,7 @@ _CURES = {
     "late='skip'": "--late",
     "evolve=True": "--evolve",
     "has a naive index": "leave out --tz",
+    "cannot be localised": "write the times with their offset, as in 2024-10-27 02:30+01:00",
     "the frame's is naive": "--tz ZONE",
     "begun with another frame": "--load NAME",
 }
