@@ -5,9 +5,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import pandas as pd
+
 from walrus_ts.embedded import _find_binary
 
 T = TypeVar("T")
+
+PANDAS_2 = pd.__version__.startswith("2.")
 
 RECORD_KINDS = ("schema", "loads", "dead")
 

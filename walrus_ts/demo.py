@@ -24,6 +24,7 @@ from rich.console import Console
 
 from walrus_ts.database import AnyDatabase, connect
 from walrus_ts.errors import ServerError, UsageError
+from walrus_ts.pandas_io.restore import string_dtype
 from walrus_ts.timeseries import TimeSeries, TimeSeriesStream
 
 AIRPORTS = ("EWR", "JFK", "LGA")
@@ -145,6 +146,9 @@ def read_weather(data: Path) -> pd.DataFrame:
 def read_year(data: Path) -> pd.DataFrame:
     """Read the flights of the year, in the order of their scheduled departure, which is the index."""
     flights = pd.read_csv(data / "flights.csv.zip")
+    # Text, with pandas 2.
+    objects = [name for name, dtype in flights.dtypes.items() if pd.api.types.is_object_dtype(dtype)]
+    flights = flights.astype(dict.fromkeys(objects, string_dtype("pyarrow", "nan")))
     departure = pd.to_datetime(flights[["year", "month", "day", "hour", "minute"]])
     flights = flights.set_index(pd.DatetimeIndex(departure, name="departure"))
     return flights.tz_localize(ZONE).sort_index(kind="stable")

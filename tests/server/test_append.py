@@ -1073,7 +1073,7 @@ class TestLoads:
         for reader in (stream, of_tokyo):
             loads, index = reader.loads(), reader.frame().index
             assert (loads["first"].item(), loads["last"].item()) == (index[0], index[-1])
-            assert loads["first"].dt.tz == loads["last"].dt.tz == index.tz
+            assert str(loads["first"].dt.tz) == str(loads["last"].dt.tz) == str(index.tz)
             assert str(loads["begun"].dt.tz) == "UTC"
 
     def test_after_the_stream_was_deleted(self, stream: TimeSeriesStream, db: Database) -> None:

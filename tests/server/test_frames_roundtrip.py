@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pandas.testing import assert_frame_equal
 
+from tests.helpers import PANDAS_2
 from walrus_ts import Database, UsageError
 from walrus_ts.pandas_io.restore import string_dtype
 from walrus_ts.testing import COLUMNS, UNITS, frames
@@ -625,10 +626,7 @@ def _comes_back_by_itself(db: Database, frame: pd.DataFrame) -> Exception | Asse
     return None
 
 
-CRASHES_PANDAS_2 = pytest.mark.skipif(
-    int(pd.__version__.split(".")[0]) < 3,
-    reason="pandas 2 crashes in comparing times of Arrow's (`assert_frame_equal`)",
-)
+CRASHES_PANDAS_2 = pytest.mark.skipif(PANDAS_2, reason="its assert_frame_equal crashes, of times of Arrow's")
 
 
 @CRASHES_PANDAS_2

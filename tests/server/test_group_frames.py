@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from tests.helpers import PANDAS_2
 from walrus_ts import Database, SchemaError, TimeSeries, UsageError
 
 LAYOUTS: list[Literal["long", "wide"]] = ["long", "wide"]
@@ -95,6 +96,8 @@ class TestColumnsOfSomeStreams:
     @pytest.mark.parametrize("missing", [None, np.nan, pd.NA], ids=str)
     def test_nulls_among_objects(self, ts: TimeSeries, missing: Any) -> None:
         """A column of objects has the nulls that it has elsewhere."""
+        if PANDAS_2 and missing is pd.NA:
+            pytest.skip("pandas 2 makes nan of it where a stream has no such column")
         objects = pd.DataFrame({"o": pd.Series([b"x", missing], dtype=object)}).set_axis(at(0).index.repeat(2))
         fill(ts, objects, at(1, p=[1.0]))
         assert [type(value) for value in ts.frame()["o"]] == [bytes, type(missing), type(missing)]
@@ -122,7 +125,8 @@ class TestColumnsOfSomeStreams:
         b = fill(ts, at(0, x=[1.5]))[1]
         db.xadd(b, {"t": "text"}, id="1704067200000-0")
         found = ts.frame(columns=["x", "t"])
-        assert found.dtypes.astype(str).tolist()[1:] == ["float64", "str"]
+        text = pd.Series(["x"]).dtype  # str, and with pandas 2 object
+        assert found.dtypes.tolist()[1:] == ["float64", text]
         assert found["t"].tolist()[1] == "text"
 
 
