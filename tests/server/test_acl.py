@@ -256,7 +256,7 @@ def test_the_error_of_a_script(server: Database, keys: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("load", [None, "a"])
-@pytest.mark.parametrize("right", ["-xadd", "-exec", "-echo"])
+@pytest.mark.parametrize("right", ["-xadd", "-exec", "-echo", "-multi", "-@all"])
 def test_rights_that_are_taken_away_meanwhile(
     server: Database, keys: dict[str, str], right: str, load: str | None
 ) -> None:
@@ -276,6 +276,37 @@ def test_rights_that_are_taken_away_meanwhile(
     whole = stream_of(server, keys)[keys["ticks"]]
     whole.append(frame, load=caught.value.load)
     assert whole.frame()["x"].tolist() == list(range(30_000))
+
+
+@pytest.mark.parametrize("load", [None, "a"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_no_right_to_transactions(server: Database, keys: dict[str, str], load: str | None, begun: bool) -> None:
+    """Where MULTI is refused, and the rows are, what stands behind them was carried out, and is taken back."""
+    frame = ticks(20_000, "2024-01-01")
+    with user(server, ROLES["loader"], keys) as database:
+        name = database.connection_pool.connection_kwargs["username"]
+        stream = stream_of(database, keys)[keys["ticks"]]
+        server.execute_command("ACL SETUSER", name, "-multi", *(() if begun else ("-xadd",)))
+        if begun:
+            server.execute_command("ACL SETUSER", name, "+multi")
+
+            def take(done: int, rows: int) -> None:
+                server.execute_command("ACL SETUSER", name, "-exec")
+
+            with pytest.raises(AppendError) as caught:
+                stream.append(frame, load=load, progress=take)
+            load = caught.value.load
+            server.execute_command("ACL SETUSER", name, "+exec", "-multi", "-xadd")
+        before = server.xlen(keys["ticks"])
+        with pytest.raises((AppendError, redis.exceptions.NoPermissionError), match="permission"):
+            stream.append(frame, load=load)
+        assert server.xlen(keys["ticks"]) == before == (5_000 if begun else 0)
+        server.execute_command("ACL SETUSER", name, "+multi", "+xadd")
+        other = stream_of(server, keys)[keys["ticks"]].tail(1).index[0] if begun else pd.Timestamp("2023")
+        stream_of(server, keys)[keys["ticks"]].append(ticks(1, str(other)))  # a row more must not hide that some lack
+        stream.append(frame, load=load, late="skip" if begun else "raise")
+    found = stream_of(server, keys)[keys["ticks"]].frame()["x"].tolist()
+    assert sorted(found) == sorted([*range(20_000), 0])
 
 
 def test_the_right_to_echo(server: Database, keys: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from walrus_ts.ids import StreamId
 from walrus_ts.transfer.job import Job
 from walrus_ts.transfer.loads import LoadRecord, Progress
 from walrus_ts.transfer.scan import StreamState, current_schema
-from walrus_ts.transfer.wire import check, to_exception
+from walrus_ts.transfer.wire import check
 
 CHUNK_ROWS = 5_000  # some 10 ms of the server's time
 _PIECE_BYTES = 32 << 20  # of a chunk that is encoded in one piece
@@ -26,14 +26,6 @@ _OK, _QUEUED = b"+OK\r\n", b"+QUEUED\r\n"
 
 class ConflictError(Exception):
     """What is watched has changed: nothing of the chunk is stored."""
-
-
-class RowsRefusedError(Exception):
-    """EXEC was carried out without the rows; what has refused them is the only argument.
-
-    Redis looks at a user's rights when a command is queued and again at EXEC, command by command: where the right to
-    XADD was taken away in between, the other commands are carried out.
-    """
 
 
 class View(NamedTuple):
@@ -95,8 +87,8 @@ class Chunk:
     def of(cls, job: Job, where: LoadRecord, view: View, plan: Plan) -> Chunk:
         """Write a chunk's transaction, for a stream that is as it was seen."""
         ids, rows = plan.ids, len(plan.ids)
-        extras = _extras(job, where, view, plan)
         last = StreamId.parse(ids[-1].as_py()) if rows else (view.state.last_id if view.state else StreamId(0, 0))
+        extras = _extras(job, where, view, plan, last if rows else None)
         added = (view.state.added if view.state else 0) + rows
         behind = View(
             StreamState(last, added) if rows or view.state else None,
@@ -129,8 +121,6 @@ class Chunk:
         ------
         ConflictError
             Nothing is stored: something has come in between.
-        RowsRefusedError
-            No row is stored, but the rest has been carried out.
         redis.exceptions.RedisError
             A command was refused.
         """
@@ -144,28 +134,27 @@ class Chunk:
             _check_all(replies[:commit])
             if replies[commit] is None:
                 raise ConflictError
-            rows = check(replies[commit])[: self.rows]
-            first = next((reply for reply in rows if isinstance(reply, resp.ErrorReply)), None)
-            if first is not None:
-                raise RowsRefusedError(to_exception(first))
+            _check_all(check(replies[commit]))
             done, behind = replies[commit][self.rows :], replies[commit + 1 :]
         _check_all(done)
         return behind
 
     def check_queued(self, lines: bytes) -> None:
         """Compare what the transaction was answered with before its EXEC."""
+        if lines[:1] == b"-":  # what is behind a MULTI that was refused is no line of a transaction
+            lines = lines[: lines.index(b"\n") + 1]
         if lines != _OK + _QUEUED * self.count:
             _check_all(resp.parse(lines))
 
 
-def _extras(job: Job, where: LoadRecord, view: View, plan: Plan) -> list[bytes]:
+def _extras(job: Job, where: LoadRecord, view: View, plan: Plan, last: StreamId | None) -> list[bytes]:
     """Return what a transaction holds besides its rows."""
     records, extras = job.records, []
     if plan.record is not None:
         extras.append(command(b"SET", records.schema, plan.record))
         if view.record is not None and current_schema(view.state, view.record, records) is None:
             extras.append(command(b"DEL", records.loads))  # of the stream that the old record was of
-    extras.append(where.write(plan.progress))
+    extras.append(where.write(plan.progress) if last is None else where.write_behind(plan.progress, records.key, last))
     if job.maxlen is not None:
         extras.append(command(b"XTRIM", records.key, b"MAXLEN", b"=", b"%d" % job.maxlen))
     if job.minid is not None:

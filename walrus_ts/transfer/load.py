@@ -29,7 +29,7 @@ from walrus_ts.columnar.replies import SLACK
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.errors import AppendError, UsageError
 from walrus_ts.ids import count_late, split_times, to_ids
-from walrus_ts.transfer.chunk import CHUNK_ROWS, Chunk, ConflictError, Plan, RowsRefusedError, View
+from walrus_ts.transfer.chunk import CHUNK_ROWS, Chunk, ConflictError, Plan, View
 from walrus_ts.transfer.job import Appended, Job, check_late, first_write, iso, record_to_write
 from walrus_ts.transfer.loads import LoadRecord, Progress
 from walrus_ts.transfer.patience import PASSING, Patience
@@ -82,7 +82,6 @@ class _Load:
         self._reached = False  # the server, so that it may be back soon
         self._sent = False  # a transaction, so that some of the load may be stored
         self._doubtful: Chunk | None = None  # one whose EXEC is sent and not answered
-        self._rowless: Chunk | None = None  # one that was carried out without its rows
 
     def run(self) -> Appended:
         patience, known = Patience(), 0
@@ -271,11 +270,7 @@ class _Load:
     def _settle(self, wire: Wire, chunk: Chunk, following: Chunk | None, *, queued: bool) -> None:
         """Read what EXEC and the commands behind it are answered with."""
         reply, waiting = wire.receive_opened()
-        try:
-            looked = chunk.check(reply[:-SLACK], queued=queued)
-        except RowsRefusedError as error:
-            self._rowless = chunk
-            raise error.args[0] from None
+        looked = chunk.check(reply[:-SLACK], queued=queued)
         self._count(chunk)
         if following is None:
             return
@@ -312,11 +307,9 @@ class _Load:
         return self._job.where
 
     def _give_up(self, wire: Wire) -> None:
-        """Leave the connection as it was, nothing of a load that never began, and no progress without its rows."""
+        """Leave the connection as it was, and nothing of a load that never began."""
         if not wire.busy:
             undo = [] if self._sent else self._record.forget()
-            if self._rowless and self._rowless.before.progress:
-                undo = [self._record.write(Progress.from_json(self._rowless.before.progress, self._record.key))]
             wire.exchange(_DISCARD, _UNWATCH, *undo)
 
     def _stopped(self, error: Exception) -> AppendError:

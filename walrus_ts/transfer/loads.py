@@ -13,10 +13,25 @@ from typing import Any
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.schema import Origin, Records, Schema
 from walrus_ts.errors import DataError
+from walrus_ts.ids import StreamId
 from walrus_ts.transfer.scan import StreamState
 from walrus_ts.transfer.wire import Wire, check
 
 _TOKEN_SECONDS = 86_400  # how long the progress of an unnamed load is kept
+# Writes how far a load is, where its rows are in the stream. In a transaction they are, one would think; but Redis
+# looks at a user's rights command by command, when it is queued and again at EXEC, and where MULTI itself is refused,
+# what stands behind it is carried out at once. So rights that are taken away meanwhile could leave this without rows.
+# KEYS: stream, the record's key. ARGV: the last row's id, then verb and values of the command.
+_WRITE_BEHIND = b"""
+local info = redis.call('XINFO', 'STREAM', KEYS[1])
+for i = 1, #info, 2 do
+  if info[i] == 'last-generated-id' and info[i + 1] ~= ARGV[1] then
+    return redis.error_reply('ERR the rows were refused')
+  end
+end
+redis.call(ARGV[2], KEYS[2], unpack(ARGV, 3))
+return 1
+"""
 _TOKEN = re.compile(r"unnamed:(\d+:[0-9a-f]{32})")  # the first number: when it was made
 
 
@@ -142,7 +157,7 @@ class LoadRecord:
         to the server, the key: that takes no transaction with keys that are not there (TRYAGAIN).
         """
         if self.unnamed:
-            return [self._set(progress)] if self.new else []
+            return [command(b"SET", self.key, *self._expiring(progress))] if self.new else []
         return [command(b"HSETNX", self.key, self.name.encode(), progress.to_json())] if moving else []
 
     def begun(self, replies: list[Any]) -> None:
@@ -150,10 +165,20 @@ class LoadRecord:
         self._undo = self._undo or bool(replies and replies[0] != 0)
 
     def write(self, progress: Progress) -> bytes:
-        """Return the command that writes the progress together with rows."""
+        """Return the command that writes the progress."""
+        verb, *values = self._written(progress)
+        return command(verb, self.key, *values)
+
+    def write_behind(self, progress: Progress, stream: bytes, last_id: StreamId) -> bytes:
+        """Return the command that writes the progress behind the rows of a stream, of which the last is given."""
+        verb, *values = self._written(progress)
+        return command(b"EVAL", _WRITE_BEHIND, b"2", stream, self.key, last_id.encode(), verb, *values)
+
+    def _written(self, progress: Progress) -> list[bytes]:
+        """Return the verb, and what stands behind the key."""
         if not self.unnamed:
-            return command(b"HSET", self.key, self.name.encode(), progress.to_json())
-        return command(b"DEL", self.key) if progress.finished else self._set(progress)
+            return [b"HSET", self.name.encode(), progress.to_json()]
+        return [b"DEL"] if progress.finished else [b"SET", *self._expiring(progress)]
 
     def left_by(self, progress: Progress) -> bytes | None:
         """Return what can be read once this progress is written."""
@@ -165,8 +190,8 @@ class LoadRecord:
             return []
         return [command(b"DEL", self.key) if self.unnamed else command(b"HDEL", self.key, self.name.encode())]
 
-    def _set(self, progress: Progress) -> bytes:
-        return command(b"SET", self.key, progress.to_json(), b"EX", b"%d" % _TOKEN_SECONDS)
+    def _expiring(self, progress: Progress) -> list[bytes]:
+        return [progress.to_json(), b"EX", b"%d" % _TOKEN_SECONDS]
 
 
 def unfinished(wire: Wire, records: Records) -> list[bytes]:
