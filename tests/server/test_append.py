@@ -43,7 +43,8 @@ TEXT = string_dtype("pyarrow", "nan")  # what pandas 3 makes of text
 
 def at(*times: str, unit: str = "us", tz: str | None = None, **columns: Any) -> pd.DataFrame:
     """Make a frame of these times; of one column `x`, counting, where none is given."""
-    return pd.DataFrame(columns or {"x": range(len(times))}, index=pd.DatetimeIndex(times, tz=tz).as_unit(unit))
+    index = pd.DatetimeIndex(np.array(times, f"M8[{unit}]"))  # pandas 2 makes nanoseconds of texts, up to 2262
+    return pd.DataFrame(columns or {"x": range(len(times))}, index=index.tz_localize(tz))
 
 
 def seconds(rows: int, start: str = "2024-01-01") -> pd.DataFrame:
