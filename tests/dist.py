@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
-WHEEL_HAS = {"walrus_ts", "walrus_ts_command.py"}
+WHEEL_HAS = {"walrus_ts"}
 SOURCE_HAS = {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "environment.yml", "pyproject.toml", "tests", "docs"}
 
 # Run by the fresh environment's Python; its arguments: the checkout.

@@ -41,7 +41,7 @@ def settings(url: str | None = None) -> dict[str, str]:
 @contextmanager
 def started(*arguments: str, url: str | None, folder: Path) -> Iterator["subprocess.Popen[str]"]:
     """Run the command, in a folder."""
-    command = [sys.executable, "-m", "walrus_ts_command", *arguments]
+    command = [sys.executable, "-m", "walrus_ts.cli", *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=folder, env=settings(url), stdout=pipe, stderr=pipe, text=True) as process:
         try:
@@ -87,7 +87,7 @@ def test_the_page(url: str, server: Database, tmp_path: Path, no_key_left: None)
     assert not before & {b"ticks", b"quotes", b"kurse"}, "the server has streams that the page would write to"
     shim = tmp_path / "bin" / "walrus-ts"
     shim.parent.mkdir()
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m walrus_ts_command "$@"\n')
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m walrus_ts.cli "$@"\n')
     shim.chmod(0o755)
     for name, header in (("june.csv", "at,"), ("juni.csv", "Zeit;")):
         [file] = re.findall(rf"^```text\n({header}.*?)^```$", PAGE, re.M | re.S)

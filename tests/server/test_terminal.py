@@ -2,8 +2,6 @@
 
 import os
 import re
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,7 +15,7 @@ from tests.terminal import CTRL_C, Terminal, in_terminal
 from walrus_ts import Database, TimeSeriesStream
 
 # A bar appears at once, so that no test has to load for a second.
-EAGER = "from walrus_ts import progress; progress._DELAY = 0; from walrus_ts_command import main; main()"
+EAGER = "from walrus_ts import progress; progress._DELAY = 0; from walrus_ts.cli import main; main()"
 
 Key = Callable[..., str]
 Start = Callable[..., AbstractContextManager[Terminal]]
@@ -94,21 +92,3 @@ def test_watch(start: Start, stream: TimeSeriesStream, key: Key) -> None:
         terminal.press(CTRL_C)
         assert terminal.exit_code() == 0
     assert terminal.written.endswith("^C\r\n")
-
-
-def test_interrupted_while_it_begins(tmp_path: Path) -> None:
-    """Ctrl-C in the first moment, in which pandas and Arrow are read, ends the command without a word."""
-    (tmp_path / "pyarrow.py").write_text("print('begins', flush=True)\nimport time\ntime.sleep(60)\n")
-    paths = os.pathsep.join([str(tmp_path), *(path for path in sys.path if path)])
-    with subprocess.Popen(
-        [sys.executable, "-m", "walrus_ts_command", "--help"],
-        env={**os.environ, "PYTHONPATH": paths},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begins\n"
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (-signal.SIGINT, "")
