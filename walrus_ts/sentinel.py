@@ -143,14 +143,16 @@ class MasterPool(SentinelConnectionPool):
                 raise
         return connection
 
-    def check(self, connection: Any) -> None:
-        """Ask Sentinel, once a second at most, whether a connection that is lent still leads to the master.
+    def check(self, connection: Any, *, now: bool = False) -> None:
+        """Ask Sentinel whether a connection that is lent still leads to the master: once a second at most, or now.
 
         Raises
         ------
         redis.exceptions.ConnectionError
             It does not, and is closed; the next one will.
         """
+        if now:
+            self._asked = float("-inf")
         if not self._leads(connection):
             connection.disconnect()
             raise ConnectionError(f"Sentinel names another master of {self.service_name!r} now")

@@ -59,6 +59,7 @@ def test_work_and_a_failover(servers: Sentinels, certificates: Certificates, way
     def strike(done: int, rows: int) -> None:
         if done >= ROWS // 2 and not struck:
             struck.append(done)
+            servers.wait_for_replica()
             servers.fail_over()
 
     with connect(url, **options) as database:

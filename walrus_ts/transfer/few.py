@@ -98,6 +98,7 @@ def append_few(pool: Pool, records: Records, record: bytes, origin: Origin, rows
             with Wire(pool) as wire:
                 sent = True
                 if _SCRIPT.run(wire, [records.key, records.schema], arguments):
+                    wire.confirm()
                     return True
                 # Nothing is added now; but an earlier try, whose answer was lost, may have been carried out.
                 return lost and _lies_there(wire, records.key, *rows[0])

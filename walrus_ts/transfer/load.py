@@ -91,6 +91,7 @@ class _Load:
                     self._reached = True
                     while not self._run_on(wire):
                         time.sleep(random.uniform(0, 0.005))  # two writers step out of each other's way
+                    wire.confirm()
                 if self._record.new and self._stored + self._late < len(self._job.times):
                     raise self._deleted()  # with its progress, which else goes when all is stored
                 return Appended(self._stored, self._late, self._first_id, self._last_id)

@@ -156,6 +156,17 @@ class Wire:
             pieces = [b"".join(pieces)]
         self._connection.send_packed_command(pieces, check_health=False)
 
+    def confirm(self) -> None:
+        """See to it that what was done is with the master still, and not with a former one that goes on taking rows.
+
+        Raises
+        ------
+        redis.exceptions.ConnectionError
+            Sentinel names another one, which may not have it.
+        """
+        if self._by_sentinel is not None:
+            self._by_sentinel.check(self._connection, now=True)
+
     def receive(self) -> memoryview:
         """Wait for all that the commands sent are answered with.
 
