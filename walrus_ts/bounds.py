@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from walrus_ts.errors import UsageError
-from walrus_ts.ids import NS_PER_S, TimeAxis, localize
+from walrus_ts.ids import NS_PER_S
+from walrus_ts.times import TimeAxis, localize
 
 _ID = re.compile(r"\d{9,}-\d+")
 _ZONED = re.compile(r"(?<=\d)[T ]\d\d(?::\d\d[\d:.]*)?\s*(?P<zone>[A-Za-z+-].*)$")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from typing import Any
 
-from walrus_ts.ids import StreamId, to_datetime
+from walrus_ts.ids import StreamId
+from walrus_ts.times import to_datetime
 
 Text = str | bytes
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, cast, overload
 from walrus_ts.cluster import Pool, pool_for
 from walrus_ts.connection import Entry, check_count, read_streams, send_once
 from walrus_ts.errors import UsageError
-from walrus_ts.ids import TimeAxis
+from walrus_ts.times import TimeAxis
 
 if TYPE_CHECKING:
     import redis

@@ -13,9 +13,10 @@ from walrus_ts.frame_group import FrameGroup
 from walrus_ts.frame_stream import FrameStream
 from walrus_ts.group import ConsumerGroup, Keys
 from walrus_ts.group_stream import ConsumerGroupStream, Name
-from walrus_ts.ids import StreamId, TimeAxis, is_time, parse_zone, to_datetime
+from walrus_ts.ids import StreamId
 from walrus_ts.message import Message, Text, to_text
 from walrus_ts.stream import AnyId
+from walrus_ts.times import TimeAxis, is_time, parse_zone, to_datetime
 
 if TYPE_CHECKING:
     from redis.typing import KeyT

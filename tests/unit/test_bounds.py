@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from walrus_ts import UsageError
 from walrus_ts.bounds import lower_id, upper_id
-from walrus_ts.ids import MAX_SEQUENCE, StreamId, TimeAxis
+from walrus_ts.ids import MAX_SEQUENCE, StreamId
+from walrus_ts.times import TimeAxis
 
 AXIS = TimeAxis("ns")
 BERLIN = TimeAxis("ns", ZoneInfo("Europe/Berlin"))

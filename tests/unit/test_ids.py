@@ -15,20 +15,8 @@ from hypothesis import strategies as st
 
 from walrus_ts import DataError, Message, UsageError
 from walrus_ts.bounds import lower_id, upper_id
-from walrus_ts.ids import (
-    COUNTERS,
-    MAX_SEQUENCE,
-    TICKS,
-    StreamId,
-    TimeAxis,
-    Unit,
-    count_late,
-    expresses,
-    from_ids,
-    parse_zone,
-    to_datetime,
-    to_ids,
-)
+from walrus_ts.ids import COUNTERS, MAX_SEQUENCE, TICKS, StreamId, Unit, count_late, expresses, from_ids, to_ids
+from walrus_ts.times import TimeAxis, parse_zone, to_datetime
 
 UNITS: list[Unit] = ["s", "ms", "us", "ns"]
 PROFILE = settings(derandomize=True, deadline=None, max_examples=150)

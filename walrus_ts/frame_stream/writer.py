@@ -19,9 +19,10 @@ from walrus_ts.columnar.schema import Origin, Schema
 from walrus_ts.connection import check_count
 from walrus_ts.errors import AppendError, UsageError
 from walrus_ts.frame_stream.base import FrameStreamBase
-from walrus_ts.ids import StreamId, parse_zone
+from walrus_ts.ids import StreamId
 from walrus_ts.pandas_io.write_few import Plan
 from walrus_ts.progress import Progress, reporting
+from walrus_ts.times import parse_zone
 from walrus_ts.transfer.few import MOST_COLUMNS, MOST_ROWS, append_few, is_stored, stopped_at
 from walrus_ts.transfer.job import Appended, Job
 from walrus_ts.transfer.load import append

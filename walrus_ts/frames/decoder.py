@@ -17,7 +17,8 @@ from walrus_ts.columnar.schema import Column, Schema
 from walrus_ts.errors import DataError, UsageError
 from walrus_ts.frames.rows import Rows
 from walrus_ts.frames.source import Source, by_record
-from walrus_ts.ids import from_ids, zone_name
+from walrus_ts.ids import from_ids
+from walrus_ts.times import zone_name
 
 Errors = Literal["raise", "coerce"]
 _NO_RECORD = Schema((), unit="ms")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from walrus_ts.columnar.schema import Records, Schema, broken_record
 from walrus_ts.errors import DataError, SchemaError, UsageError, WalrusTSError
-from walrus_ts.ids import TimeAxis, parse_zone
+from walrus_ts.times import TimeAxis, parse_zone
 from walrus_ts.transfer.patience import GRACE_SECONDS, Patience, persist
 from walrus_ts.transfer.scan import StreamState, look
 

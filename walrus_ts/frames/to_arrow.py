@@ -7,7 +7,7 @@ import pyarrow as pa
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.frames.rows import Rows
 from walrus_ts.frames.source import Source
-from walrus_ts.ids import zone_name
+from walrus_ts.times import zone_name
 
 
 def to_arrow(rows: Rows, source: Source) -> pa.Table:

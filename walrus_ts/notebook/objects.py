@@ -19,8 +19,9 @@ from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.schema import Records, Schema, to_bytes
 from walrus_ts.errors import WalrusTSError
 from walrus_ts.frames.source import Source
-from walrus_ts.ids import StreamId, TimeAxis
+from walrus_ts.ids import StreamId
 from walrus_ts.notebook.html import MOST_ROWS, Markup, bar, card, counted, markup, muted, number, table
+from walrus_ts.times import TimeAxis
 from walrus_ts.transfer.patience import LOST
 from walrus_ts.transfer.scan import StreamState, current_schema
 from walrus_ts.transfer.wire import Wire, check

@@ -13,9 +13,9 @@ import pyarrow as pa
 from walrus_ts.columnar import text, types
 from walrus_ts.columnar.labels import Label
 from walrus_ts.errors import UsageError
-from walrus_ts.ids import zone_name
 from walrus_ts.pandas_io.index import index_facts
 from walrus_ts.pandas_io.restore import MISSING, Objects, to_objects
+from walrus_ts.times import zone_name
 
 _MASKED = (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
 _OBJECTS: dict[str, pa.DataType | None] = {  # what pandas' infer_dtype says, and the Arrow type of it

@@ -14,7 +14,8 @@ import pyarrow as pa
 from walrus_ts.columnar.labels import Label
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.errors import UsageError
-from walrus_ts.ids import COUNTERS, TICKS, Unit, parse_zone, zone_name
+from walrus_ts.ids import COUNTERS, TICKS, Unit
+from walrus_ts.times import parse_zone, zone_name
 
 _YEAR_10000 = 253_402_300_800  # seconds since 1970
 

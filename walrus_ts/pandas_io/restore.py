@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from walrus_ts.columnar import types
 from walrus_ts.columnar.schema import Column
 from walrus_ts.errors import UsageError
-from walrus_ts.ids import parse_zone
+from walrus_ts.times import parse_zone
 
 Backend = Literal["numpy_nullable", "pyarrow"]
 Objects = npt.NDArray[Any]

@@ -16,11 +16,12 @@ from walrus_ts.columnar.labels import Label, fields_for
 from walrus_ts.columnar.schema import Column, Schema
 from walrus_ts.columnar.types import size_of
 from walrus_ts.errors import UsageError
-from walrus_ts.ids import TICKS, Unit, parse_zone
+from walrus_ts.ids import TICKS, Unit
 from walrus_ts.pandas_io.dump import combined, to_array
 from walrus_ts.pandas_io.index import checked_index, index_facts, to_index, to_times
 from walrus_ts.pandas_io.labels import describe_labels, restore_labels
 from walrus_ts.pandas_io.restore import Backend, Objects, to_values
+from walrus_ts.times import parse_zone
 
 _LARGE = 1 << 24  # bytes
 

@@ -13,7 +13,8 @@ from walrus_ts.columnar import text
 from walrus_ts.columnar.fitting import Fitted
 from walrus_ts.columnar.schema import Origin, Records, Schema
 from walrus_ts.errors import DataError, LateRowsError
-from walrus_ts.ids import TICKS, Ids, StreamId, count_late, to_datetime
+from walrus_ts.ids import TICKS, Ids, StreamId, count_late
+from walrus_ts.times import to_datetime
 from walrus_ts.transfer.scan import StreamState
 
 
