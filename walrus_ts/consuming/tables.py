@@ -12,6 +12,7 @@ import numpy.typing as npt
 from walrus_ts.columnar.replies import Entries, EntriesReply
 from walrus_ts.errors import DataError
 from walrus_ts.frames.decoder import Decoder
+from walrus_ts.frames.rows import Rows, combine
 from walrus_ts.frames.source import Source
 from walrus_ts.frames.to_pandas import FEW, read_few, to_pandas
 from walrus_ts.stacking import Part
@@ -49,7 +50,7 @@ class Tables:
         self._sources = sources
         self._decoders: dict[bytes, Decoder] = {}
         self._foreign: dict[bytes, set[bytes]] = {key: set() for key in sources}  # fields that no record knows
-        self._prepared = WeakKeyDictionary[EntriesReply, tuple[Decoder, Entries]]()
+        self._prepared = WeakKeyDictionary[EntriesReply, tuple[Decoder, Rows | None]]()
 
     @property
     def labels(self) -> list[str]:
@@ -61,10 +62,10 @@ class Tables:
         self._decoders.clear()
 
     def prepare(self, key: bytes, reply: EntriesReply) -> None:
-        """Make a reply's columns, where the stream's record is known; `read` takes them then."""
+        """Decode a reply, where the stream's record is known; `read` takes what comes of it."""
         decoder = self._decoders.get(key)
         if decoder is not None and reply.objects is None:
-            self._prepared[reply] = decoder, reply.entries(decoder.fields)
+            self._prepared[reply] = decoder, self._by_known_record(key, reply.entries(decoder.fields))
 
     def read(self, key: bytes, replies: Sequence[EntriesReply]) -> Read:
         """Decode entries."""
@@ -73,20 +74,24 @@ class Tables:
         few = self.few(key, replies)
         if few is not None:
             return Read(few(), kept, spoiled)
-        entries = Entries.join([self._entries(key, reply) for reply in replies])
-        part = self._by_known_record(key, entries)
-        if part is None:  # the record may have been widened since it was read
+        pieces = [self._take_prepared(key, reply) for reply in replies]
+        ready = [rows for rows in pieces if rows is not None]
+        if len(ready) == len(pieces):
+            return Read(self._part(key, combine(ready, self._decoder(key).empty())), kept, spoiled)
+        entries = Entries.join([reply.entries(self._decoder(key).fields) for reply in replies])
+        rows = self._by_known_record(key, entries)
+        if rows is None:  # the record may have been widened since it was read
             del self._decoders[key]
             self._foreign[key] |= set(entries.columns) - set(self._decoder(key).fields)
             try:
-                part = self._part(key, entries)
+                rows = self._decoder(key).rows(entries)
             except DataError as error:
                 _require_id(error)
                 self._find_spoiled(key, entries, 0, spoiled)
                 good = np.ones(len(entries), bool)
                 good[list(spoiled)] = False
-                part, kept = self._part(key, entries.filter(good)), np.flatnonzero(good)
-        return Read(part, kept, spoiled)
+                rows, kept = self._decoder(key).rows(entries.filter(good)), np.flatnonzero(good)
+        return Read(self._part(key, rows), kept, spoiled)
 
     def few(self, key: bytes, replies: Sequence[EntriesReply]) -> Callable[[], Part] | None:
         """Decode a few plain entries without Arrow; return what makes a table of them, None where they are others."""
@@ -96,31 +101,28 @@ class Tables:
         few = read_few(entries, self._decoder(key).known, source)
         return None if few is None else lambda: Part(label, key, few.frame(source.zone), few.ids)
 
-    def _entries(self, key: bytes, reply: EntriesReply) -> Entries:
-        decoder, entries = self._prepared.pop(reply, (None, None))
-        if entries is None or decoder is not self._decoder(key):
-            entries = reply.entries(self._decoder(key).fields)
-        return entries
+    def _take_prepared(self, key: bytes, reply: EntriesReply) -> Rows | None:
+        decoder, rows = self._prepared.pop(reply, (None, None))
+        return rows if decoder is self._decoder(key) else None
 
-    def _by_known_record(self, key: bytes, entries: Entries) -> Part | None:
+    def _by_known_record(self, key: bytes, entries: Entries) -> Rows | None:
         """Decode entries by the record as it was; None where it does not know all of them."""
         if not entries.columns.keys() <= self._foreign[key].union(self._decoder(key).fields):
             return None
         try:
-            return self._part(key, entries)
+            return self._decoder(key).rows(entries)
         except DataError:
             return None
 
-    def _part(self, key: bytes, entries: Entries) -> Part:
+    def _part(self, key: bytes, rows: Rows) -> Part:
         label, source = self._sources[key]
-        rows = self._decoder(key).rows(entries)
         assert rows.ids is not None  # as the decoder was told
         return Part(label, key, to_pandas(rows, source), rows.ids)
 
     def _find_spoiled(self, key: bytes, entries: Entries, first: int, spoiled: dict[int, str]) -> None:
         """Find the entries that cannot be decoded, by halves; `first` is the position of these entries' first."""
         try:
-            self._part(key, entries)
+            self._decoder(key).rows(entries)
         except DataError as error:
             _require_id(error)
             if len(entries) == 1:

@@ -158,8 +158,11 @@ class Member:
         Ids are uint64 of shape (n, 2), here and in `extend`.
         """
         parts = [b"XACK", key, self.group]
-        buffers = [command_of_ids(parts, some) for some in _slices(ids)]
-        replies = persist(self.pool, lambda wire: resp.parse(wire.exchange(*buffers)[:-SLACK])) if buffers else []
+
+        def work(wire: Wire) -> memoryview:
+            return wire.exchange_each(command_of_ids(parts, some) for some in _slices(ids))
+
+        replies = resp.parse(persist(self.pool, work)[:-SLACK]) if len(ids) else []
         return sum(check(reply) for reply in replies)
 
     def bury(self, key: bytes, rows: Sequence[tuple[bytes, int]], reason: str, *, own: bool = True) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import builtins
 import re
 import secrets
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -155,6 +155,15 @@ class Wire:
         if sum(map(len, pieces)) <= _FIRST_BUFFER:  # one system call
             pieces = [b"".join(pieces)]
         self._connection.send_packed_command(pieces, check_health=False)
+
+    def exchange_each(self, requests: Iterable[bytes]) -> memoryview:
+        """Send commands as they are made, while the server works on those before; wait as `exchange` does."""
+        waiting = iter(requests)
+        first = next(waiting)
+        for following in waiting:
+            self._connection.send_packed_command([first], check_health=False)
+            first = following
+        return self.exchange(first)
 
     def confirm(self) -> None:
         """See to it that what was done is with the master still, and not with a former one that goes on taking rows.
