@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from types import TracebackType
@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from walrus_ts.columnar.commands import id_list
 from walrus_ts.errors import BatchLostError, GroupMissingError, UsageError
-from walrus_ts.stacking import Stacked
+from walrus_ts.ids import Ids
 from walrus_ts.transfer.commit import commit
 from walrus_ts.transfer.job import Job
 from walrus_ts.transfer.member import Member
@@ -30,6 +30,22 @@ class Appending(Protocol):
     """What a transaction needs of a stream that rows are appended to: `TimeSeriesStream` has it."""
 
     def _derive(self, data: Any, time: Any, evolve: bool) -> Job: ...
+
+
+class Delivered(Protocol):
+    """The rows of a batch: `Stacked` has them, and `Few`."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows, in the order of time."""
+
+    @property
+    def ids(self) -> Ids:
+        """Milliseconds and sequences, shape (n, 2)."""
+
+    @property
+    def part(self) -> npt.NDArray[np.intp]:
+        """Which of the streams each row is from."""
 
 
 class Transaction(Pipeline):
@@ -88,7 +104,7 @@ class Batch:
 
     def __init__(
         self,
-        stack: Callable[[], Stacked],
+        rows: Delivered,
         keys: Sequence[bytes],
         deliveries: npt.NDArray[np.int64],
         lost: int,
@@ -98,7 +114,7 @@ class Batch:
     ) -> None:
         self.deliveries = deliveries
         self.lost = lost
-        self._stack = stack
+        self._rows = rows
         self._keys = keys  # of the streams that rows are from
         self._open = np.ones(len(deliveries), bool)  # neither acknowledged nor rejected, nor known to be another's
         self._failed = False
@@ -106,11 +122,6 @@ class Batch:
         self._most = most
         self._idle_ms = idle_ms
         self._transaction: Transaction | None = None
-
-    @cached_property
-    def _rows(self) -> Stacked:
-        """What is costly to make of a row or two, and not wanted by all."""
-        return self._stack()
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -328,7 +339,7 @@ class Batch:
     def _by_key(self, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[bytes, npt.NDArray[np.bool_]]]:
         """Return each stream that has some of the rows, and which of them."""
         for at, key in enumerate(self._keys):
-            mask = chosen & (self._rows.part == at)
+            mask = chosen & (self._rows.part == at) if len(self._keys) > 1 else chosen
             if mask.any():
                 yield key, mask
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from typing import Self
 
 import numpy as np
@@ -14,7 +13,7 @@ from walrus_ts.consuming.batch import Batch
 from walrus_ts.consuming.tables import Tables
 from walrus_ts.errors import GroupMissingError
 from walrus_ts.progress import Bar
-from walrus_ts.stacking import Part, Stacked, stack
+from walrus_ts.stacking import stack
 from walrus_ts.transfer.batches import Delivery, Feed, take_in_turn
 from walrus_ts.transfer.wire import is_open
 
@@ -84,8 +83,7 @@ class Batches(Iterator[Batch]):
             (one,) = deliveries
             few = self._tables.few(one.key, one.replies)
             if few is not None:  # one row, say, for which the consumer was waiting
-                rows = partial(_stack_one, few)
-                return Batch(rows, [one.key], one.deliveries, lost, feed.member, feed.most, feed.claim_ms)
+                return Batch(few, [one.key], one.deliveries, lost, feed.member, feed.most, feed.claim_ms)
         parts, counts = [], []
         for delivery in deliveries:
             table = self._tables.read(delivery.key, delivery.replies)
@@ -95,7 +93,7 @@ class Batches(Iterator[Batch]):
             counts.append(delivery.deliveries[table.kept])
         stacked = stack(parts, self._stream_name, self._tables.labels)
         keys, counted = [part.key for part in parts], np.concatenate(counts)[stacked.order]
-        return Batch(lambda: stacked, keys, counted, lost, feed.member, feed.most, feed.claim_ms)
+        return Batch(stacked, keys, counted, lost, feed.member, feed.most, feed.claim_ms)
 
     def _hand_back(self, deliveries: list[Delivery]) -> None:
         """Hand back rows that no batch can be made of, by no fault of their own: two of the data's labels, Ctrl-C."""
@@ -130,7 +128,3 @@ class Batches(Iterator[Batch]):
             # Nobody would close a connection that is made now.
             if any(is_open(feed.member.pool) for feed in self._feeds):
                 self.close()
-
-
-def _stack_one(few: Callable[[], Part]) -> Stacked:
-    return stack([few()], None)

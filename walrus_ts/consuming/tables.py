@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from walrus_ts.columnar.replies import Entries, EntriesReply
 from walrus_ts.errors import DataError
@@ -15,6 +18,8 @@ from walrus_ts.frames.decoder import Decoder
 from walrus_ts.frames.rows import Rows, combine
 from walrus_ts.frames.source import Source
 from walrus_ts.frames.to_pandas import FEW, read_few, to_pandas
+from walrus_ts.ids import Ids
+from walrus_ts.pandas_io.read_few import FewRows
 from walrus_ts.stacking import Part
 from walrus_ts.transfer.patience import PATIENCE_SECONDS
 
@@ -36,6 +41,29 @@ class Read:
     part: Part
     kept: npt.NDArray[np.int64]
     spoiled: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Few:
+    """A few rows of one stream, as `Stacked` has them; what costs more than to read them is made when it is wanted."""
+
+    rows: FewRows
+    zone: tzinfo | None
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The rows, shape (n, k)."""
+        return self.rows.frame(self.zone)
+
+    @property
+    def ids(self) -> Ids:
+        """The ids, uint64 of shape (n, 2)."""
+        return self.rows.ids
+
+    @property
+    def part(self) -> npt.NDArray[np.intp]:
+        """They are all of the first stream."""
+        return np.zeros(len(self.ids), np.intp)
 
 
 class Tables:
@@ -73,7 +101,7 @@ class Tables:
         kept = np.arange(sum(map(len, replies)))
         few = self.few(key, replies)
         if few is not None:
-            return Read(few(), kept, spoiled)
+            return Read(Part(self._sources[key][0], key, few.frame, few.ids), kept, spoiled)
         pieces = [self._take_prepared(key, reply) for reply in replies]
         ready = [rows for rows in pieces if rows is not None]
         if len(ready) == len(pieces):
@@ -93,13 +121,13 @@ class Tables:
                 rows, kept = self._decoder(key).rows(entries.filter(good)), np.flatnonzero(good)
         return Read(self._part(key, rows), kept, spoiled)
 
-    def few(self, key: bytes, replies: Sequence[EntriesReply]) -> Callable[[], Part] | None:
-        """Decode a few plain entries without Arrow; return what makes a table of them, None where they are others."""
-        entries, (label, source) = replies[0].objects, self._sources[key]
+    def few(self, key: bytes, replies: Sequence[EntriesReply]) -> Few | None:
+        """Decode a few plain entries without Arrow; None where they are others."""
+        entries, (_, source) = replies[0].objects, self._sources[key]
         if len(replies) > 1 or not entries or len(entries) > FEW or any(fields is None for _, fields in entries):
             return None
-        few = read_few(entries, self._decoder(key).known, source)
-        return None if few is None else lambda: Part(label, key, few.frame(source.zone), few.ids)
+        rows = read_few(entries, self._decoder(key).known, source)
+        return None if rows is None else Few(rows, source.zone)
 
     def _take_prepared(self, key: bytes, reply: EntriesReply) -> Rows | None:
         decoder, rows = self._prepared.pop(reply, (None, None))
