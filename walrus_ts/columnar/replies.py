@@ -147,7 +147,12 @@ class EntriesReply:
     @property
     def last_id(self) -> StreamId:
         """The id of the last entry."""
-        return StreamId.parse(self._lines.last_id() if self._objects is None else self._objects[-1][0])
+        return StreamId.parse(self.last_id_text)
+
+    @property
+    def last_id_text(self) -> bytes:
+        """The id of the last entry, as Redis writes it."""
+        return self._lines.last_id() if self._objects is None else bytes(self._objects[-1][0])
 
     def ids(self) -> list[bytes]:
         """Return the ids of the entries."""

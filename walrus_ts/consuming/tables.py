@@ -17,7 +17,7 @@ from walrus_ts.errors import DataError
 from walrus_ts.frames.decoder import Decoder
 from walrus_ts.frames.rows import Rows, combine
 from walrus_ts.frames.source import Source
-from walrus_ts.frames.to_pandas import FEW, read_few, to_pandas
+from walrus_ts.frames.to_pandas import FEW, to_pandas
 from walrus_ts.ids import Ids
 from walrus_ts.pandas_io.read_few import FewRows
 from walrus_ts.stacking import Part
@@ -123,11 +123,12 @@ class Tables:
 
     def few(self, key: bytes, replies: Sequence[EntriesReply]) -> Few | None:
         """Decode a few plain entries without Arrow; None where they are others."""
-        entries, (_, source) = replies[0].objects, self._sources[key]
+        entries = replies[0].objects
         if len(replies) > 1 or not entries or len(entries) > FEW or any(fields is None for _, fields in entries):
             return None
-        rows = read_few(entries, self._decoder(key).known, source)
-        return None if rows is None else Few(rows, source.zone)
+        plan = self._decoder(key).few
+        rows = None if plan is None else plan.read(entries)
+        return None if rows is None else Few(rows, self._sources[key][1].zone)
 
     def _take_prepared(self, key: bytes, reply: EntriesReply) -> Rows | None:
         decoder, rows = self._prepared.pop(reply, (None, None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from walrus_ts.errors import DataError, UsageError
 from walrus_ts.frames.rows import Rows
 from walrus_ts.frames.source import Source, by_record
 from walrus_ts.ids import from_ids
+from walrus_ts.pandas_io.read_few import Reading, reading
 from walrus_ts.times import zone_name
 
 Errors = Literal["raise", "coerce"]
@@ -72,6 +74,12 @@ class Decoder:
             return _text_column(label.encode())
         known = ", ".join(repr(c.label) for c in self.known.columns)
         raise UsageError(f"{self.source.where} has no column {label!r}; it has {known}", column=label)
+
+    @cached_property
+    def few(self) -> Reading | None:
+        """How a few plain entries are read without Arrow; None where they all go the long way."""
+        with by_record(self.source.records):
+            return reading(self.known)
 
     @property
     def fields(self) -> list[bytes]:

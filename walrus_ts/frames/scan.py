@@ -18,7 +18,7 @@ from walrus_ts.frames.decoder import Decoder, Errors, label_list
 from walrus_ts.frames.rows import Rows, combine, reverse_rows, slice_rows
 from walrus_ts.frames.source import Source
 from walrus_ts.frames.to_arrow import to_arrow, without_offsets
-from walrus_ts.frames.to_pandas import FEW, read_few, to_pandas
+from walrus_ts.frames.to_pandas import FEW, to_pandas
 from walrus_ts.pandas_io import Backend
 from walrus_ts.progress import Bar
 from walrus_ts.transfer.scan import Range, fix_end, pages, read_end
@@ -218,11 +218,11 @@ class Scan:
         if schema is not None:
             source.check_zone(schema)
         entries = entries[:limit]
-        if schema and entries and backend is None and self._columns is None and not ids:
-            few = read_few(entries, schema, source)
+        decoder = Decoder(source, schema, self._columns, self._errors, ids=ids)
+        if schema and entries and backend is None and self._columns is None and not ids and decoder.few is not None:
+            few = decoder.few.read(entries)
             if few is not None:
                 return few.frame(source.zone)
-        decoder = Decoder(source, schema, self._columns, self._errors, ids=ids)
         rows = decoder.rows(from_objects(entries, decoder.fields, decoder.wants)) if entries else decoder.empty()
         return to_pandas(rows, source, backend, ids=ids)
 

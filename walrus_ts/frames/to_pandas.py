@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import pandas as pd
 import pyarrow as pa
 
 from walrus_ts import pandas_io
 from walrus_ts.columnar import commands
-from walrus_ts.columnar.schema import Schema
 from walrus_ts.errors import UsageError
 from walrus_ts.frames.rows import Rows
 from walrus_ts.frames.source import Source, by_record
 from walrus_ts.ids import Ids
-from walrus_ts.pandas_io.read_few import FewRows, reading
 
 STREAM_ID = "stream_id"
 FEW = 100  # rows that are read at one round trip
@@ -28,13 +23,6 @@ def to_pandas(
     with by_record(source.records):
         frame = pandas_io.to_frame(rows.ticks, rows.arrays, rows.schema, backend=backend, zone=source.zone)
     return frame if rows.ids is None or not ids else with_ids(frame, rows.ids)
-
-
-def read_few(entries: Sequence[Any], schema: Schema, source: Source) -> FewRows | None:
-    """Read a few plain entries, without Arrow; None where they are others."""
-    with by_record(source.records):
-        plan = reading(schema)
-        return None if plan is None else plan.read(entries)
 
 
 def with_ids(frame: pd.DataFrame, ids: Ids) -> pd.DataFrame:

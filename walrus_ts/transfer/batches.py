@@ -227,7 +227,7 @@ class Feed:
             if not pieces:
                 raise
             self._settled = False
-        self._newest.update({key: replies[-1].last_id.encode() for key, replies in pieces.items()})
+        self._newest.update({key: replies[-1].last_id_text for key, replies in pieces.items()})
         return [Delivery(key, replies, np.ones(sum(map(len, replies)), np.int64)) for key, replies in pieces.items()]
 
     def _choose(self, listed: list[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
