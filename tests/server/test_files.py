@@ -156,6 +156,38 @@ def test_load_a_partitioned_data_set(new: Callable[..., TimeSeriesStream], tmp_p
     assert new().frame("2024-02")["month"].tolist() == [2, 2, 2]
 
 
+def test_a_folder_in_the_order_of_its_numbers(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """Partitions whose names are numbers are appended in the order of the numbers: 2 comes before 10."""
+    index = pd.date_range("2024-01-01", periods=12, freq="MS", unit="us", name="at")
+    frame = pd.DataFrame({"x": range(12), "month": index.month}, index=index)
+    frame.to_parquet(tmp_path / "all", partition_cols=["month"])
+    assert new().load_parquet(tmp_path / "all").rows == 12
+    assert new().frame()["month"].tolist() == list(range(1, 13))
+
+
+def test_a_folder_of_files_with_other_columns(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """Columns that some files of a folder do not have are null in their rows, and none is lost."""
+    columns: list[dict[str, Any]] = [{"x": [1, 2]}, {"x": [3, 4], "extra": ["a", "b"]}, {"y": [True, False]}]
+    for at, made in enumerate(columns, start=1):
+        index = pd.date_range(f"2024-0{at}-01", periods=2, freq="D", unit="us")
+        pd.DataFrame(made, index=index).to_parquet(tmp_path / f"{at}.parquet")
+    (tmp_path / "README.txt").write_text("Six rows.")  # nothing of a table
+    assert new().load_parquet(tmp_path).rows == 6
+    frame = new().frame()
+    assert frame["x"].tolist() == [1, 2, 3, 4, pd.NA, pd.NA]
+    assert frame["extra"].isna().tolist() == [True, True, False, False, True, True]
+    assert frame["y"].tolist() == [pd.NA] * 4 + [True, False]
+
+
+def test_a_folder_of_files_that_contradict_each_other(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """Two types of a column that have none in common are an error that names the file and the column."""
+    for at, value in enumerate(("a", 1)):
+        index = pd.date_range("2024-01-01", periods=1, unit="us")
+        pd.DataFrame({"x": [value]}, index=index).to_parquet(tmp_path / f"{at}.parquet")
+    with pytest.raises(DataError, match=r"1\.parquet' does not fit the files before it: .*Field x has"):
+        new().load_parquet(tmp_path)
+
+
 @pytest.mark.parametrize("ending", ["parquet", "feather"])
 def test_memory_is_bounded(tmp_path: Path, ending: str) -> None:
     """A file that is read more slowly than the disk is fast is not held in memory meanwhile."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from walrus_ts.errors import DataError, UsageError
 from walrus_ts.files.csv_types import PLAIN, Dialect, Types, find_types, open_csv, other_separator
+from walrus_ts.files.folder import common_schema, data_set
 from walrus_ts.files.kinds import kind_of, pieces_rows
 
 
@@ -137,20 +138,18 @@ def open_parquet(path: Path) -> File:
 
     path.stat()
     try:
-        data = dataset.dataset(path, format="parquet", partitioning="hive")
-        rows = data.count_rows()
+        data = data_set(path) if path.is_dir() else dataset.dataset(path, format="parquet", partitioning="hive")
+        rows, schema = data.count_rows(), common_schema(data)
     except pa.ArrowException as error:
         raise DataError(f"{str(path)!r} cannot be read as Parquet: {error}", path=str(path)) from error
-    if not data.files:
-        raise DataError(f"{str(path)!r} is a folder without a Parquet file in it", path=str(path))
 
     def batches() -> Iterator[pa.RecordBatch]:
         # Not the data set's own `to_batches`: where rows are read faster than they are stored, it holds all of them.
         for fragment in data.get_fragments():
             for group in fragment.split_by_row_group():
-                yield from group.to_table(schema=data.schema).to_batches()
+                yield from group.to_table(schema=schema).to_batches()
 
-    return File(path, data.schema, rows, batches, _converter(data.schema))
+    return File(path, schema, rows, batches, _converter(schema))
 
 
 def _open_feather(path: Path) -> File:

@@ -138,7 +138,7 @@ class FrameWriter(FrameStreamBase):
         ----------
         path : str or path
             A file, or a data set partitioned as Hive does it (``symbol=a/1.parquet``), whose files are taken in the
-            order of their paths.
+            order of their paths, numbers in them as numbers. Columns that a file does not have are null in its rows.
         time : str, optional
             The column of times; without it the index that pandas has written, or the only timestamp column.
         **options
@@ -155,7 +155,7 @@ class FrameWriter(FrameStreamBase):
             As in `append`. Earlier pieces of the file may be stored: `.done` is what was, and `.first_row` the row of
             the file at which the piece begins.
         DataError
-            It is no Parquet file, or a broken one.
+            It is no Parquet file, or a broken one; or files of the folder contradict each other.
         """
         from walrus_ts.files.load import load_file
         from walrus_ts.files.read import open_parquet
