@@ -345,6 +345,19 @@ def test_csv_types_fit_all_rows(
     assert next(open_file(path).batches()).num_rows < 500
 
 
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        (["2024-01-01T00:00:00.123456789Z"], pa.timestamp("ns", "UTC")),
+        (["2024-01-01T00:00Z", "2024-01-01T00:00:00.5Z", "2024-01-01T00:00:00.123456789Z"], pa.timestamp("ns", "UTC")),
+        (["2024-01-01T00:00:00.123456789Z", "3000-01-01T00:00Z"], pa.string()),  # no type of times holds both
+    ],
+)
+def test_csv_with_nanoseconds(tmp_path: Path, times: list[str], expected: pa.DataType) -> None:
+    """Times with nanoseconds are found wherever they stand, at the very beginning, too."""
+    assert find_types(csv_of(tmp_path, "\n".join(["at", *times, ""]))).types == {"at": expected}
+
+
 def test_wider_is_symmetric() -> None:
     """Two types widen to one, whichever comes first."""
     kinds = [

@@ -118,6 +118,7 @@ def find_types(path: Path, dialect: Dialect = PLAIN) -> Types:
         encoding.
     """
     types: dict[str, pa.DataType] = {}
+    tried: set[tuple[str, pa.DataType]] = set()
     while True:
         try:
             found = _read_through(path, types, dialect)
@@ -126,9 +127,12 @@ def find_types(path: Path, dialect: Dialect = PLAIN) -> Types:
             if misfit is None:
                 hint = other_separator(str(error), dialect)
                 raise DataError(f"{str(path)!r} cannot be read as CSV: {error}{hint}", path=str(path)) from error
-            with open_csv(path, types, dialect) as reader:
+            with open_csv(path, {}, dialect) as reader:  # with our types, even opening fails where the misfit is near
                 field = reader.schema.field(int(misfit["column"]))
-            types[field.name] = wider(field.type, _type_of(misfit["value"], dialect))
+            name = field.name
+            kind = wider(types.get(name, field.type), _type_of(misfit["value"], dialect))
+            types[name] = pa.string() if (name, kind) in tried else kind  # nanoseconds beside the year 3000: none fits
+            tried.add((name, kind))
         else:
             fractions = {
                 n: pa.timestamp("us", k.tz) for n, k in found.types.items() if k in _NANOSECONDS and n not in types
