@@ -1,5 +1,6 @@
 """Files into streams and out of them: Parquet on streams and scans, and what the command line does with all formats."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from time import sleep
@@ -14,6 +15,7 @@ from pyarrow import feather, parquet
 
 from walrus_ts import Database, DataError, LateRowsError, TimeSeriesStream, UsageError
 from walrus_ts.files.csv_types import Dialect, find_types, wider
+from walrus_ts.files.kinds import kind_of
 from walrus_ts.files.load import load_file
 from walrus_ts.files.read import open_file
 from walrus_ts.files.write import write_file
@@ -109,6 +111,35 @@ def test_a_failed_export_leaves_what_was_there(
         stream.scan().to_parquet(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["f.parquet"]
+
+
+def test_a_replaced_file_keeps_its_mode(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """A file that only its owner may read stays one when it is replaced; one that is a link stays a link."""
+    stream = new()
+    stream.append(rich()[["size"]])
+    path, link = tmp_path / "f.parquet", tmp_path / "link.parquet"
+    path.write_bytes(b"")
+    path.chmod(0o600)
+    link.symlink_to(path)
+    stream.scan().to_parquet(link)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(pd.read_parquet(path)) == 6
+
+
+def test_only_files_are_replaced(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """A pipe or a folder is not replaced by a file; a folder that is not there is an error that names the file."""
+    stream = new()
+    stream.append(rich()[["size"]])
+    pipe = tmp_path / "pipe.parquet"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
+        with pytest.raises(UsageError, match=r"is no file but a folder, a pipe or a device"):
+            stream.scan().to_parquet(path)
+    assert pipe.is_fifo()
+    with pytest.raises(FileNotFoundError, match=r"none/f\.parquet'$"):
+        stream.scan().to_parquet(tmp_path / "none" / "f.parquet")
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_the_index_name_is_taken(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
@@ -454,13 +485,14 @@ def test_an_unknown_ending(tmp_path: Path) -> None:
         open_file(tmp_path / "file.xls")
 
 
-@pytest.mark.parametrize("kind", ["csv", "feather"])
-def test_written_files_load_again(new: Callable[..., TimeSeriesStream], tmp_path: Path, kind: Any) -> None:
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "CSV.BZ2", "feather"])
+def test_written_files_load_again(new: Callable[..., TimeSeriesStream], tmp_path: Path, ending: str) -> None:
     """What is written as CSV or Feather loads into an equal stream; of a CSV, as far as CSV has types."""
-    frame = rich().drop(columns=[] if kind == "feather" else ["side", "raw"]).rename_axis("at")
+    frame = rich().drop(columns=[] if ending == "feather" else ["side", "raw"]).rename_axis("at")
     stream, other = new("one"), new("other")
     stream.append(frame)
-    path = tmp_path / f"f.{kind}"
+    path = tmp_path / f"f.{ending}"
+    kind = kind_of(path)
     assert write_file(stream.scan(), path, kind, stream.frame(limit=0)) == 6
     load_file(other.append, open_file(path), time="at")
     found = other.frame()

@@ -120,8 +120,8 @@ def export(
 ) -> None:
     """Write a stream, or a range of it, into a file.
 
-    The file's name says what it is to be: .csv, .parquet (.pq) or .feather (.arrow, .ipc). The stream may be larger
-    than memory. A file that is there is replaced when all is written.
+    The file's name says what it is to be: .csv (.csv.gz, .csv.bz2), .parquet (.pq) or .feather (.arrow, .ipc). The
+    stream may be larger than memory. A file that is there is replaced when all is written.
 
     \b
       walrus-ts export ticks ticks.parquet

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from walrus_ts.errors import DataError, UsageError
+from walrus_ts.files.kinds import COMPRESSED
 
 _BLOCK_BYTES = 8 << 20
 _NANOSECONDS = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
@@ -100,8 +101,9 @@ class Types:
 
 def open_csv(path: Path, types: dict[str, pa.DataType], dialect: Dialect = PLAIN) -> csv.CSVStreamingReader:
     """Begin to read a CSV; columns without a type get what the beginning of the file suggests."""
+    compression = COMPRESSED.get(path.suffix.lower())  # Arrow itself looks for small letters alone
     return csv.open_csv(
-        path,
+        pa.input_stream(str(path), compression=compression) if compression else path,
         read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
         parse_options=csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=True),
         convert_options=dialect.convert_options(types),

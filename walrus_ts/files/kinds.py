@@ -11,7 +11,7 @@ Kind = Literal["csv", "parquet", "feather"]
 
 _ENDINGS: dict[str, Kind] = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 _ENDINGS |= dict.fromkeys((".feather", ".arrow", ".ipc"), "feather")
-COMPRESSED = (".gz", ".bz2")  # a CSV, behind its ending
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2"}  # a CSV, behind its ending: Arrow's names
 
 
 def kind_of(path: Path) -> Kind:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from stat import S_IMODE
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from walrus_ts.errors import UsageError
-from walrus_ts.files.kinds import Kind, pieces_rows
+from walrus_ts.files.kinds import COMPRESSED, Kind, pieces_rows
 from walrus_ts.files.read import pieces
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def write_file(
     Raises
     ------
     UsageError
-        The format has no such values; names the column.
+        The format has no such values; names the column. Or the path is something else than a file.
     DataError
         As in `Scan.record_batches`.
     OSError
@@ -58,7 +59,8 @@ def write_file(
     else:
         schema = _described(schema, empty)
     rows = 0
-    with _replacing(path) as partial, _writer(partial, kind, schema) as writer:
+    compression = COMPRESSED.get(path.suffix.lower()) if kind == "csv" else None
+    with _replacing(path) as partial, _writing(partial, kind, schema, compression) as writer:
         for table in pieces(scan.record_batches(), pieces_rows(len(schema))):
             writer.write_table(_fitted(table, schema, empty))
             rows += len(table)
@@ -87,27 +89,52 @@ def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Give a file to write to, which takes the other's place where all went well, and goes where it did not."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Give a file to write to, which takes the other's place where all went well, and goes where it did not.
+
+    A symbolic link stays one: what it names is replaced. The mode stays, too.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{str(path)!r} is no file but a folder, a pipe or a device; name a file", path=str(path))
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        _create(partial, target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # nobody knows the other name
     try:
         yield partial
-        partial.replace(path)
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _writer(path: Path, kind: Kind, schema: pa.Schema) -> Any:
-    if kind == "csv":
-        from pyarrow import csv
+def _create(partial: Path, target: Path) -> None:
+    """Make an empty file with the mode of another one, before there is something in it that not all may read."""
+    partial.unlink(missing_ok=True)  # of a process that was killed, and had our number
+    mode = S_IMODE(target.stat().st_mode) if target.exists() else None
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else 0o600))
+    if mode is not None:
+        partial.chmod(mode)
 
-        return csv.CSVWriter(path, schema)
-    if kind == "parquet":
-        from pyarrow import parquet
 
-        return parquet.ParquetWriter(path, schema)
-    from pyarrow import ipc
+@contextmanager
+def _writing(path: Path, kind: Kind, schema: pa.Schema, compression: str | None) -> Iterator[Any]:
+    with ExitStack() as stack:
+        if kind == "csv":
+            from pyarrow import csv
 
-    return ipc.new_file(path, schema, options=ipc.IpcWriteOptions(compression="lz4"))  # Feather's own
+            sink = stack.enter_context(pa.CompressedOutputStream(str(path), compression)) if compression else path
+            writer = csv.CSVWriter(sink, schema)
+        elif kind == "parquet":
+            from pyarrow import parquet
+
+            writer = parquet.ParquetWriter(path, schema)
+        else:
+            from pyarrow import ipc
+
+            # The compression is Feather's own.
+            writer = ipc.new_file(path, schema, options=ipc.IpcWriteOptions(compression="lz4"))
+        yield stack.enter_context(writer)
 
 
 def _check_csv(schema: pa.Schema) -> None:

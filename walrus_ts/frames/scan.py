@@ -151,7 +151,7 @@ class Scan:
         """Write the range into a Parquet file, in bounded memory; return how many rows.
 
         `pandas.read_parquet` makes the frame of it that `to_pandas` does. A file that is there is replaced when all is
-        written.
+        written, and keeps its mode.
 
         Parameters
         ----------
