@@ -90,11 +90,21 @@ def test_parquet_of_a_range(new: Callable[..., TimeSeriesStream], tmp_path: Path
 
 
 def test_parquet_labels_of_two_types(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
-    """Labels that pandas cannot describe in a file become text there."""
-    stream = new()
-    stream.append(rich()[["size"]].assign(**{"x": 1.0}).rename(columns={"x": 7}))
+    """Labels that pandas cannot describe in a file become text there; all else is the frame that the stream gives."""
+    stream, frame = new(), rich()[["size", "side"]].assign(x=1.0)
+    stream.append(frame.rename(columns={"x": 7}))
     stream.scan().to_parquet(tmp_path / "f.parquet")
-    assert parquet.read_schema(tmp_path / "f.parquet").names == ["time", "size", "7"]
+    assert_frame_equal(pd.read_parquet(tmp_path / "f.parquet"), frame.rename(columns={"x": "7"}), check_freq=False)
+
+
+def test_parquet_labels_of_two_levels(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """Labels of several levels become text, and the index and the dtypes stay."""
+    stream, frame = new(), rich()[["size", "side"]]
+    stream.append(frame.set_axis(pd.MultiIndex.from_tuples([("a", "size"), ("b", "side")]), axis=1))
+    stream.scan().to_parquet(tmp_path / "f.parquet")
+    found = pd.read_parquet(tmp_path / "f.parquet")
+    assert_frame_equal(found.set_axis(frame.columns, axis=1), frame, check_freq=False)
+    assert [type(label) for label in found.columns] == [str, str]
 
 
 def test_a_failed_export_leaves_what_was_there(

@@ -153,8 +153,10 @@ def _check_csv(schema: pa.Schema) -> None:
 def _described(schema: pa.Schema, empty: pd.DataFrame) -> pa.Schema:
     """Add pandas' description of a frame, so that `pandas.read_parquet` and `load` make the same one of the columns."""
     labels = empty.columns
-    if len(labels) != len(schema) - 1 or labels.nlevels > 1 or labels.inferred_type.startswith("mixed"):
-        return schema  # what pandas writes there has one type for all labels
+    if len(labels) != len(schema) - 1:
+        return schema
+    if labels.nlevels > 1 or labels.inferred_type.startswith("mixed"):
+        empty = empty.set_axis(pd.Index(schema.names[1:]), axis=1)  # pandas' description has one type for all labels
     index = schema.names[0]
     metadata = pa.Schema.from_pandas(empty.rename_axis(index=index)).pandas_metadata
     metadata["columns"][-1]["name"] = empty.index.name

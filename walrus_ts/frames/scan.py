@@ -150,8 +150,8 @@ class Scan:
     def to_parquet(self, path: str | PathLike[str]) -> int:
         """Write the range into a Parquet file, in bounded memory; return how many rows.
 
-        `pandas.read_parquet` makes the frame of it that `to_pandas` does. A file that is there is replaced when all is
-        written, and keeps its mode.
+        `pandas.read_parquet` makes the frame of it that `to_pandas` does; but columns' labels of several types, or of
+        several levels, are text in a file. A file that is there is replaced when all is written, and keeps its mode.
 
         Parameters
         ----------
