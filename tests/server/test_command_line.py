@@ -148,6 +148,17 @@ def test_there_and_back(run: Run, stream: TimeSeriesStream, key: Key, tmp_path: 
     assert_frame_equal(other.frame(), rows(6)[2:], check_freq=False)
 
 
+def test_the_cure_of_a_csv_out_of_order(run: Run, key: Key, db: Database, tmp_path: Path) -> None:
+    """The commands that an error names put a CSV in order, rows of one time as they were, and drop those without."""
+    (tmp_path / "f.csv").write_text("at,x\n2024-01-02,1\n2024-01-01,3\n,5\n2024-01-01,2\n")
+    cures = re.findall("`(.*)`", run("load", "f.csv", key()).stderr)
+    subprocess.run(cures[-1].replace("FILE", "f.csv").replace("NEW", "g.csv"), shell=True, cwd=tmp_path, check=True)
+    cures = re.findall("`(.*)`", run("load", "g.csv", key()).stderr)
+    subprocess.run(cures[-1].replace("FILE", "g.csv").replace("NEW", "h.csv"), shell=True, cwd=tmp_path, check=True)
+    assert run("load", "h.csv", key()).returncode == 0
+    assert db.time_series("g", [key()])[key()].frame()["x"].tolist() == [3, 2, 1]
+
+
 def test_load_is_told_of_late_rows(run: Run, stream: TimeSeriesStream, key: Key, tmp_path: Path) -> None:
     """Late rows stop a load, with a cure that can be typed in; `--late` leaves them out."""
     rows(8).to_csv(tmp_path / "f.csv")
@@ -265,6 +276,13 @@ def test_a_load_that_the_server_stops(run: Run, tmp_path: Path, named: list[str]
         (["load", "f.xls", "KEY"], 2, "walrus-ts: 'f.xls' does not say what it is: expected a name that ends in .csv"),
         (["load", "broken.parquet", "KEY"], 1, "walrus-ts: 'broken.parquet' cannot be read as Parquet: "),
         (["load", "unsorted.csv", "KEY"], 1, "walrus-ts: the index is out of order: row 1, "),
+        (["load", "unsorted.csv", "KEY"], 1, "On the command line that is: sort the file first; "),
+        (["load", "gap.csv", "KEY"], 1, "by `grep -v '^,' FILE > NEW`\n"),
+        (["load", "f.csv", "KEY", "--sep", ";"], 2, "Is ',' the separator? On the command line that is: --sep ','"),
+        (["load", "", "KEY"], 2, "walrus-ts: an argument is empty, behind 'load': is it a variable that has no value?"),
+        (["load", "f.csv", "KEY", "--load", ""], 2, "walrus-ts: an argument is empty, behind 'load f.csv "),
+        (["load", "f.csv", "KEY", "--load="], 2, "walrus-ts: an argument is empty, behind '--load='"),
+        (["serve", ""], 2, "walrus-ts: an argument is empty, behind 'serve'"),
         (
             ["load", "latin.csv", "KEY"],
             1,
@@ -280,7 +298,7 @@ def test_a_load_that_the_server_stops(run: Run, tmp_path: Path, named: list[str]
         (["head", "KEY", "--url", "redis://127.0.0.1:1"], 1, "walrus-ts: Error 111 connecting to 127.0.0.1:1."),
         (["head", "KEY", "--url", "http://x"], 2, "walrus-ts: the URL begins with one of 'redis://', "),
         (["export", "KEY", "f.pq", "--stop", "soon"], 2, "walrus-ts: the bound 'soon' is no date that pandas reads"),
-        (["export", "KEY", "no/f.pq"], 1, "walrus-ts: "),
+        (["export", "KEY", "no/f.pq"], 1, "walrus-ts: [Errno 2] No such file or directory: 'no/f.pq'\n"),
         (["tail"], 2, "Missing argument 'STREAM'"),
     ],
 )
@@ -292,6 +310,7 @@ def test_errors(
     rows(2)[::-1].to_csv(tmp_path / "unsorted.csv")
     (tmp_path / "latin.csv").write_bytes(b"at,pr\xe9is\n2024-01-01,1\n")
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    (tmp_path / "gap.csv").write_text("at,x\n2024-01-01,1\n,2\n")
     (tmp_path / "empty").mkdir()
     for name in ("f.xls", "broken.parquet"):
         (tmp_path / name).write_text("x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -53,6 +54,7 @@ def run() -> NoReturn:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a command that is terminated tidies up, too
     try:
+        _check(sys.argv[1:])
         make_app()(prog_name="walrus-ts")
     except KeyboardInterrupt:  # before typer began, or behind its end
         sys.exit(130)
@@ -61,3 +63,11 @@ def run() -> NoReturn:
         of_data = "first_row" in vars(error)  # a file's, which `load_file` counts
         sys.exit(2 if isinstance(error, UsageError) and not of_data else 1)
     sys.exit(0)
+
+
+def _check(arguments: list[str]) -> None:
+    """Refuse an empty argument, which as a path would be the current folder."""
+    for argument in arguments:
+        if not argument or re.fullmatch("--[a-z-]+=", argument):
+            before = argument or " ".join(arguments[: arguments.index(argument)])
+            raise UsageError(f"an argument is empty, behind {before!r}: is it a variable that has no value?")

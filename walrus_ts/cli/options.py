@@ -36,6 +36,10 @@ _CURES = {
     "cannot be localised": "write the times with their offset, as in 2024-10-27 02:30+01:00",
     "the frame's is naive": "--tz ZONE",
     "begun with another frame": "--load NAME",
+    "the index is out of order": "sort the file first; a CSV whose first column are such times as 2024-06-03 09:30, by "
+    "`(sed -u 1q; LC_ALL=C sort -s -t, -k1,1) < FILE > NEW`",
+    "the index has no time (NaT)": "take the rows without a time out of the file; of a CSV whose first column they "
+    "are, by `grep -v '^,' FILE > NEW`",
 }
 
 

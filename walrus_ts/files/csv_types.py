@@ -127,7 +127,7 @@ def find_types(path: Path, dialect: Dialect = PLAIN) -> Types:
         except pa.ArrowInvalid as error:
             misfit = _MISFIT.match(str(error))
             if misfit is None:
-                hint = other_separator(str(error), dialect)
+                hint = other_separator(str(error).partition(", got ")[2], dialect)  # behind it, Arrow shows the row
                 raise DataError(f"{str(path)!r} cannot be read as CSV: {error}{hint}", path=str(path)) from error
             with open_csv(path, {}, dialect) as reader:  # with our types, even opening fails where the misfit is near
                 field = reader.schema.field(int(misfit["column"]))
@@ -152,8 +152,8 @@ def _settled(kind: pa.DataType) -> pa.DataType:
 
 def other_separator(text: str, dialect: Dialect) -> str:
     """Say what the separator may be, where a text of the file has another one."""
-    for separator, typed in ((";", "';'"), ("\t", "tab"), ("|", "'|'")):
-        if separator in text and dialect.separator != separator:
+    for separator, typed in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (",", "','")):
+        if separator in text and separator not in (dialect.separator, dialect.decimal):
             return f". Is {separator!r} the separator? On the command line that is: --sep {typed}"
     return ""
 

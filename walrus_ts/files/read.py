@@ -29,6 +29,8 @@ class File:
         Reads the file, from its beginning each time.
     to_frame : callable
         Makes of a piece what `append` takes, with the index that the second argument names.
+    dialect : Dialect
+        How it is written, if it is a CSV.
     """
 
     path: Path
@@ -36,6 +38,7 @@ class File:
     rows: int
     batches: Callable[[], Iterator[pa.RecordBatch]]
     to_frame: Callable[[pa.Table, str], pd.DataFrame | pa.Table]
+    dialect: Dialect = PLAIN
 
     def pieces(self, time: str) -> Iterator[pd.DataFrame | pa.Table]:
         """Read the file in pieces of one number of rows, in bounded memory.
@@ -85,7 +88,7 @@ class File:
             clocks = index if len(index) == 1 and index[0] in clocks else clocks
             if len(clocks) != 1:
                 listed = ", ".join(map(repr, clocks)) or "none"
-                hint = other_separator(names[0], PLAIN) if len(names) == 1 else ""
+                hint = other_separator(names[0], self.dialect) if len(names) == 1 else ""
                 raise UsageError(
                     f"expected one column of times in {where}, found {listed}. Its columns: "
                     f"{', '.join(f'{name!r} ({kind})' for name, kind in kinds.items())}. Name the one to take "
@@ -174,7 +177,7 @@ def _open_csv(path: Path, dialect: Dialect) -> File:
         with open_csv(path, found.types, dialect) as reader:
             yield from reader
 
-    return File(path, pa.schema(list(found.types.items())), found.rows, batches, _of_csv(found))
+    return File(path, pa.schema(list(found.types.items())), found.rows, batches, _of_csv(found), dialect)
 
 
 def pieces(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
