@@ -117,6 +117,24 @@ def test_read_frame(db: walrus_ts.Database, key: Key) -> None:
     assert stream.ack(*rows(3).index) == 3
 
 
+def test_read_frame_of_what_is_no_one_frame(db: walrus_ts.Database, key: Key) -> None:
+    """`read_frame` takes no row where the data have a column `stream`, and gives back what only the rows tell of."""
+    ts = series(db, key())
+    ts[key()].append(rows(2).rename(columns={"x": "stream"}))
+    with pytest.raises(UsageError, match="stream_name"):
+        ts.read_frame()
+    assert ts[key()].pending() == []
+    assert list(ts.read_frame(stream_name="source").columns) == ["source", "stream"]
+
+    ts = series(db, key("foreign"))
+    db.xadd(key("foreign"), {"stream": "a"})
+    with pytest.raises(UsageError, match="stream_name"):
+        ts.read_frame()
+    (batch,) = ts.batches(wait=0, stream_name="source")
+    assert batch.frame["stream"].tolist() == ["a"]
+    assert batch.deliveries.tolist() == [1]
+
+
 def test_read_frame_blocks_for_ever(url: str, db: walrus_ts.Database, key: Key) -> None:
     """`block=0` outlasts the socket's timeout."""
     ts = series(db, key())

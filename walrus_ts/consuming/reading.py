@@ -6,6 +6,7 @@ import secrets
 import socket
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from os import getpid
 from typing import Any, Protocol
 
@@ -20,13 +21,15 @@ from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count, read_each
 from walrus_ts.consuming.batches import Batches
 from walrus_ts.consuming.tables import Tables
-from walrus_ts.errors import DataError, UsageError
+from walrus_ts.errors import DataError, GroupMissingError, UsageError
 from walrus_ts.frames.source import Source
 from walrus_ts.stacking import stack
 from walrus_ts.transfer.batches import Feed
 from walrus_ts.transfer.member import Member
 from walrus_ts.transfer.patience import ONCE, Patience, persist
 from walrus_ts.transfer.wire import Wire, check
+
+_LONG_IDLE_MS = 86_400_000  # any consumer may claim a row that is handed back, whatever its `claim_after`
 
 
 class Reading(Protocol):
@@ -49,6 +52,10 @@ def read_rows(
     count, block = check_count(count), check_count(block, "block", minimum=0)
     members = {member.pool: member for member in _members(streams, to_bytes(streams[0].consumer_name))}
     tables = _tables(streams)
+    if stream_name is not None:  # what cannot be one frame is refused before it is delivered
+        _stacked(streams, tables, {}, stream_name)
+        if block is not None:
+            tables.forget()  # the records may have been made anew when a row comes
 
     def read(pool: Pool, block: int | None) -> dict[bytes, list[EntriesReply]]:
         found: dict[bytes, list[EntriesReply]] = {}
@@ -68,6 +75,21 @@ def read_rows(
         return found
 
     replies = {key: each for found in read_each(list(members), read, block) for key, each in found.items()}
+    try:
+        return _stacked(streams, tables, replies, stream_name)
+    except UsageError:  # a stream has no record that would have said so before
+        with suppress(RedisError, GroupMissingError):
+            for member in members.values():
+                for key in replies.keys() & set(member.keys):
+                    rows = [(id_, 1) for reply in replies[key] for id_ in reply.ids()]
+                    member.hand_back(key, rows, _LONG_IDLE_MS)
+        raise
+
+
+def _stacked(
+    streams: Sequence[Reading], tables: Tables, replies: dict[bytes, list[EntriesReply]], stream_name: str | None
+) -> pd.DataFrame:
+    """Make one frame of what was delivered; of streams from which nothing was, it has the columns."""
     parts = []
     for stream in streams:
         key = stream._source.records.key
