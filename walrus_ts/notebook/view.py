@@ -84,7 +84,7 @@ class View:
             Follower(label, source, chosen, span, max_points, _MOST_PANELS, errors) for label, source in sources
         ]
         self._looked = Look(pd.DataFrame(), [], Markup(""), time.monotonic(), 0, 0.0)
-        self._drawn = (0, 0)  # what of the followers' rows and beginnings is in it
+        self._drawn = (0, 0, 0)  # what of the followers' rows, beginnings and lengths is in it
         self.ended = ""
         self.lost: Exception | None = None
 
@@ -114,13 +114,14 @@ class View:
         for follower in self._followers:
             follower.look(ended)
         rows, begun = sum(f.rows for f in self._followers), sum(f.begun for f in self._followers)
+        length = sum(f.length for f in self._followers)  # less where rows have been deleted
         now = time.monotonic()
         rate = (rows - self._looked.rows) / max(now - self._looked.at, 1e-3)
         looked = replace(self._looked, at=now, rows=rows, rate=rate)
-        if (rows, begun) != self._drawn:  # what a lost connection has cut off is drawn by the next look
+        if (rows, begun, length) != self._drawn:  # what a lost connection has cut off is drawn by the next look
             frame, ids = self._newest()
             looked = replace(looked, frame=frame, ids=ids, drawn=self._chart())
-        self._looked, self._drawn = looked, (rows, begun)
+        self._looked, self._drawn = looked, (rows, begun, length)
 
     def _newest(self) -> tuple[pd.DataFrame, list[tuple[int, StreamId]]]:
         parts = [follower.newest(self._most_rows) for follower in self._followers]
