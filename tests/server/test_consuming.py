@@ -150,9 +150,11 @@ def test_read_frame_of_what_cannot_be_decoded(db: walrus_ts.Database, key: Key) 
     """`read_frame` names the value that its column cannot hold, and leaves the rows pending."""
     ts = series(db, key(), n=1)
     db.xadd(key(), {"x": "much"})
-    with pytest.raises(DataError, match="much"):
+    with pytest.raises(DataError, match=r"much.*declare\(\{'x': 'str'"):
         ts.read_frame()
     assert len(ts[key()].pending()) == 2
+    ts[key()].declare({"x": "str"})
+    assert xs(next(ts.batches(wait=0, claim_after=0.001))) == ["0", "much"]
 
 
 # What becomes of rows -----------------------------------------------------------------------------------------------
@@ -514,12 +516,14 @@ def test_a_group_that_does_not_exist(db: walrus_ts.Database, key: Key) -> None:
         {"count": 0},
         {"count": 1.5},
         {"count": True},
+        {"count": 2**70},
         {"wait": -1},
         {"wait": "1"},
         {"claim_after": 0},
         {"claim_after": float("nan")},
         {"claim_after": float("inf")},
         {"max_deliveries": 0},
+        {"max_deliveries": 2**63},
     ],
 )
 def test_numbers_that_make_no_sense(db: walrus_ts.Database, key: Key, wrong: dict[str, Any]) -> None:
