@@ -177,10 +177,15 @@ def unique_consumer(group: bytes) -> bytes:
 def check_numbers(count: Any, wait: Any, claim_after: Any, max_deliveries: Any) -> None:
     """Refuse numbers that `batches` cannot work with."""
     checks = [
-        ("count", count, _is_whole(count), "a number of rows, at least 1"),
+        ("count", count, _is_whole(count), "a number of rows, at least 1 and below 2**63"),
         ("wait", wait, wait is None or _is_seconds(wait), "None or a number of seconds, not negative"),
         ("claim_after", claim_after, _is_claimable(claim_after), "a number of seconds, more than 0, at most a year"),
-        ("max_deliveries", max_deliveries, _is_whole(max_deliveries), "a number of deliveries, at least 1"),
+        (
+            "max_deliveries",
+            max_deliveries,
+            _is_whole(max_deliveries),
+            "a number of deliveries, at least 1 and below 2**63",
+        ),
     ]
     for name, value, right, expected in checks:
         if not right:
@@ -188,7 +193,7 @@ def check_numbers(count: Any, wait: Any, claim_after: Any, max_deliveries: Any) 
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 1)
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(1 <= value < 2**63)
 
 
 def _is_claimable(value: Any) -> bool:
