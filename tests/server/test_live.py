@@ -153,7 +153,7 @@ def test_wrong_calls(stream: TimeSeriesStream, db: Database, key: Callable[..., 
     stream.append(frame(3))
     with pytest.raises(UsageError, match="has no column 'z'"):
         stream.live(["z"])
-    for window in ("rubbish", "-5min", 0, None, "NaT"):
+    for window in ("rubbish", "-5min", 0, None, "NaT", 5, 2.5, "5", np.int64(5), True):
         with pytest.raises(UsageError, match="window is a length of time"):
             stream.live(window=window)
     for every in (0, 0.05, "1s", True, 86_400):
@@ -161,6 +161,11 @@ def test_wrong_calls(stream: TimeSeriesStream, db: Database, key: Callable[..., 
             stream.live(every=every)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="max_points"):
         stream.live(max_points=1)
+    for name in ("max_points", "rows"):
+        with pytest.raises(UsageError, match=f"{name} is a whole number.*found None"):
+            stream.live(**{name: None})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="at most 106,751 days; found '1000000D'"):
+        stream.live(window="1000000D")
     with pytest.raises(UsageError, match="errors is"):
         stream.live(errors="ignore")  # type: ignore[arg-type]
     zoned = key("zoned")
