@@ -26,7 +26,7 @@ from walrus_ts.frames.source import Source
 from walrus_ts.stacking import stack
 from walrus_ts.transfer.batches import Feed
 from walrus_ts.transfer.member import Member
-from walrus_ts.transfer.patience import ONCE, Patience, persist
+from walrus_ts.transfer.patience import GRACE_SECONDS, ONCE, Patience, persist
 from walrus_ts.transfer.wire import Wire, check
 
 _LONG_IDLE_MS = 86_400_000  # any consumer may claim a row that is handed back, whatever its `claim_after`
@@ -53,6 +53,7 @@ def read_rows(
     members = {member.pool: member for member in _members(streams, to_bytes(streams[0].consumer_name))}
     tables = _tables(streams)
     if stream_name is not None:  # what cannot be one frame is refused before it is delivered
+        tables.ask(GRACE_SECONDS)  # nothing has been delivered yet for which a lost server would be waited for
         _stacked(streams, tables, {}, stream_name)
         if block is not None:
             tables.forget()  # the records may have been made anew when a row comes
