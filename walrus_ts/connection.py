@@ -223,6 +223,21 @@ def parse_entries(reply: Sequence[Any]) -> list[Entry]:
     return [(id, dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}) for id, flat in filter(None, reply)]
 
 
+def require_count(value: int | None, name: str, minimum: int = 1) -> int:
+    """Return a number as `check_count` does, where None is none.
+
+    Raises
+    ------
+    UsageError
+    """
+    number = check_count(value, name, minimum)
+    if number is None:
+        raise UsageError(
+            f"{name} is a whole number, {minimum} or greater (and below 2**63); found None", **{name: value}
+        )
+    return number
+
+
 def check_count(value: int | None, name: str = "count", minimum: int = 1) -> int | None:
     """Return a number that the server takes as one, or None.
 

@@ -274,6 +274,9 @@ class FrameGroup(Generic[S]):
         ------
         GroupMissingError
             The group does not exist on one of the streams: `create()` makes it.
+        UsageError, SchemaError
+            The data have a column `stream_name` of their own, or the streams' columns do not go together. No row is
+            delivered; where that shows only in the rows, they are handed back, and `batches` takes them at once.
         DataError
             A value does not fit its column; the rows are pending.
         """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from walrus_ts.columnar.labels import Label
-from walrus_ts.connection import check_count
+from walrus_ts.connection import require_count
 from walrus_ts.errors import UsageError
 from walrus_ts.frames.decoder import Errors
 from walrus_ts.frames.source import Source
@@ -179,9 +179,7 @@ def make_live(
             f"{every!r}",
             every=every,
         )
-    most_points, most_rows = check_count(max_points, "max_points", minimum=2), check_count(rows, "rows", minimum=0)
-    assert most_points is not None
-    assert most_rows is not None  # as the signatures say
+    most_points, most_rows = require_count(max_points, "max_points", minimum=2), require_count(rows, "rows", minimum=0)
     view = View(sources, columns, name or sources[0][0], window, most_rows, most_points, errors, stream_name)
     live = Live(view, screen(), float(every))
     database._lives.add(live)

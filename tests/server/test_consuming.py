@@ -117,6 +117,24 @@ def test_read_frame(db: walrus_ts.Database, key: Key) -> None:
     assert stream.ack(*rows(3).index) == 3
 
 
+def test_read_frame_of_what_is_no_one_frame(db: walrus_ts.Database, key: Key) -> None:
+    """`read_frame` takes no row where the data have a column `stream`, and gives back what only the rows tell of."""
+    ts = series(db, key())
+    ts[key()].append(rows(2).rename(columns={"x": "stream"}))
+    with pytest.raises(UsageError, match="stream_name"):
+        ts.read_frame()
+    assert ts[key()].pending() == []
+    assert list(ts.read_frame(stream_name="source").columns) == ["source", "stream"]
+
+    ts = series(db, key("foreign"))
+    db.xadd(key("foreign"), {"stream": "a"})
+    with pytest.raises(UsageError, match="stream_name"):
+        ts.read_frame()
+    (batch,) = ts.batches(wait=0, stream_name="source")
+    assert batch.frame["stream"].tolist() == ["a"]
+    assert batch.deliveries.tolist() == [1]
+
+
 def test_read_frame_blocks_for_ever(url: str, db: walrus_ts.Database, key: Key) -> None:
     """`block=0` outlasts the socket's timeout."""
     ts = series(db, key())
@@ -132,9 +150,11 @@ def test_read_frame_of_what_cannot_be_decoded(db: walrus_ts.Database, key: Key) 
     """`read_frame` names the value that its column cannot hold, and leaves the rows pending."""
     ts = series(db, key(), n=1)
     db.xadd(key(), {"x": "much"})
-    with pytest.raises(DataError, match="much"):
+    with pytest.raises(DataError, match=r"much.*declare\(\{'x': 'str'"):
         ts.read_frame()
     assert len(ts[key()].pending()) == 2
+    ts[key()].declare({"x": "str"})
+    assert xs(next(ts.batches(wait=0, claim_after=0.001))) == ["0", "much"]
 
 
 # What becomes of rows -----------------------------------------------------------------------------------------------
@@ -334,6 +354,16 @@ def test_rows_of_the_dead(db: walrus_ts.Database, key: Key) -> None:
     assert (xs(batch), batch.deliveries.tolist()) == ([0, 1, 2], [2, 2, 2])
 
 
+def test_rows_that_stay_open(db: walrus_ts.Database, key: Key) -> None:
+    """A consumer that goes on without acknowledging takes its own rows over, and at last they are dead letters."""
+    ts = series(db, key(), n=1)
+    batches = ts.batches(wait=10, claim_after=0.01, max_deliveries=3)
+    assert [next(batches).deliveries.tolist() for _ in range(3)] == [[1], [2], [3]]
+    wait_until(lambda: ts[key()].pending_frame()["idle"].min() > pd.Timedelta("20ms"))
+    assert list(ts.batches(wait=0, claim_after=0.01, max_deliveries=3)) == []
+    assert ts[key()].dead_letters()["deliveries"].tolist() == [3]
+
+
 def test_consumers_without_a_name(db: walrus_ts.Database, key: Key) -> None:
     """Each iterator without a name is a consumer of its own, and leaves when it ends with nothing pending."""
     ts = series(db, key(), n=4)
@@ -496,12 +526,14 @@ def test_a_group_that_does_not_exist(db: walrus_ts.Database, key: Key) -> None:
         {"count": 0},
         {"count": 1.5},
         {"count": True},
+        {"count": 2**70},
         {"wait": -1},
         {"wait": "1"},
         {"claim_after": 0},
         {"claim_after": float("nan")},
         {"claim_after": float("inf")},
         {"max_deliveries": 0},
+        {"max_deliveries": 2**63},
     ],
 )
 def test_numbers_that_make_no_sense(db: walrus_ts.Database, key: Key, wrong: dict[str, Any]) -> None:

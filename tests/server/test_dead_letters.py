@@ -1,5 +1,6 @@
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -158,7 +159,19 @@ def test_replay_of_what_is_no_letter(db: walrus_ts.Database, key: Key) -> None:
     reject_all(ts)
     with pytest.raises(UsageError, match="no dead letter of the row 5-5"):
         ts[key()].replay_dead(["1704067200000-0", "5-5"])
+    with pytest.raises(UsageError, match="None is no id"):
+        ts[key()].replay_dead([None])
     assert len(ts[key()].dead_letters()) == 2
+
+
+@pytest.mark.parametrize("reason", [None, 5])
+def test_reasons_that_are_no_text(db: walrus_ts.Database, key: Key, reason: Any) -> None:
+    """A reason that is no text is refused, and nothing is rejected."""
+    ts = series(db, key(), n=1)
+    batch = next(ts.batches(wait=0))
+    with pytest.raises(UsageError, match="reason is text"):
+        batch.reject(reason=reason)
+    assert batch.ack() == 1
 
 
 def test_replay_of_rows_that_are_gone(db: walrus_ts.Database, key: Key) -> None:

@@ -70,6 +70,21 @@ def test_new_rows(stream: TimeSeriesStream, live: Live) -> None:
     assert str(live).endswith("2024-01-01 00:01:04    7.5  buy")
 
 
+def test_deleted_rows(stream: TimeSeriesStream) -> None:
+    """Rows that are deleted while it runs leave its table and its chart; those that come then follow."""
+    stream.append(frame(100))
+    with stream.live(every=0.1) as live:
+        stream.delete_range("2024-01-01 00:00:30", None)
+        wait_until(lambda: drawn(live) == {f"{stream.key} price": (np.arange(30) / 2).tolist()})
+        wait_until(lambda: live.frame.index.equals(stream.tail(10).index))
+        stream.delete_range("2024-01-01 00:00:10", "2024-01-01 00:00:19")
+        wait_until(lambda: len(drawn(live)[f"{stream.key} price"]) == 20)
+        stream.append(frame(1, "2024-01-01 00:02", price=7.5))
+        wait_until(lambda: live.frame["price"].iloc[-1] == 7.5)
+        stream.delete_range(None, None)
+        wait_until(lambda: live.frame.empty and not drawn(live))
+
+
 def test_window(stream: TimeSeriesStream) -> None:
     """The chart reaches back from the newest row, the table has the last rows."""
     stream.append(frame(1_000))
@@ -138,7 +153,7 @@ def test_wrong_calls(stream: TimeSeriesStream, db: Database, key: Callable[..., 
     stream.append(frame(3))
     with pytest.raises(UsageError, match="has no column 'z'"):
         stream.live(["z"])
-    for window in ("rubbish", "-5min", 0, None, "NaT"):
+    for window in ("rubbish", "-5min", 0, None, "NaT", 5, 2.5, "5", np.int64(5), True):
         with pytest.raises(UsageError, match="window is a length of time"):
             stream.live(window=window)
     for every in (0, 0.05, "1s", True, 86_400):
@@ -146,6 +161,11 @@ def test_wrong_calls(stream: TimeSeriesStream, db: Database, key: Callable[..., 
             stream.live(every=every)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="max_points"):
         stream.live(max_points=1)
+    for name in ("max_points", "rows"):
+        with pytest.raises(UsageError, match=f"{name} is a whole number.*found None"):
+            stream.live(**{name: None})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="at most 106,751 days; found '1000000D'"):
+        stream.live(window="1000000D")
     with pytest.raises(UsageError, match="errors is"):
         stream.live(errors="ignore")  # type: ignore[arg-type]
     zoned = key("zoned")

@@ -193,11 +193,20 @@ def test_text_is_refused(stream: TimeSeriesStream, db: Database) -> None:
         stream.plot(columns=["side"])
 
 
-@pytest.mark.parametrize("max_points", [0, 1, 2.5, True])
+@pytest.mark.parametrize("max_points", [0, 1, 2.5, True, None])
 def test_max_points(stream: TimeSeriesStream, max_points: Any) -> None:
     """The number of points is a whole one, 2 or greater."""
     with pytest.raises(UsageError, match="max_points is a whole number, 2 or greater"):
         stream.plot(max_points=max_points)
+
+
+def test_no_columns_and_no_axes(stream: TimeSeriesStream) -> None:
+    """An empty list of columns, and axes that are none, are refused as what they are."""
+    stream.append(pd.DataFrame({"a": [1.0, 2.0]}, index=times(2)))
+    with pytest.raises(UsageError, match="`columns` names no column"):
+        stream.plot(columns=[])
+    with pytest.raises(UsageError, match="ax is one matplotlib Axes"):
+        stream.plot(ax=5)  # type: ignore[arg-type]
 
 
 def test_one_connection(url: str, key: Callable[..., str]) -> None:

@@ -71,7 +71,7 @@ def test_another_writer_in_between(db: walrus_ts.Database, key: Key) -> None:
         assert out.frame()["x"].tolist() == [-1, 0, 1]
         ts[key()].append(rows(1, "2024-02"))
         batch = next(batches)
-        with pytest.raises(LateRowsError), batch.transaction():
+        with pytest.raises(LateRowsError, match="out of the frame that `batch"), batch.transaction():
             batch.append(out, batch.frame[["x"]])
             out.append(rows(1, "2024-03"))
     assert out.frame()["x"].tolist() == [-1, 0, 1, 0]
@@ -163,13 +163,21 @@ def test_a_refused_command(db: walrus_ts.Database, key: Key) -> None:
 
 
 def test_what_a_transaction_is_not(db: walrus_ts.Database, key: Key) -> None:
-    """`execute`, `watch`, a second transaction within, and `append` outside of one are errors that say what to do."""
+    """What a transaction cannot do, and what no stream is, are errors that say what to do; nothing is run."""
     batches = series(db, key(), n=1).batches(wait=0)
     batch = next(batches)
     with batch.transaction() as pipe:
-        for wrong in (pipe.execute, lambda: pipe.watch(key()), batch.transaction().__enter__):
+        for wrong in (
+            pipe.execute,
+            lambda: pipe.watch(key()),
+            lambda: pipe.immediate_execute_command("SET", key("n"), 1),
+            lambda: pipe.execute_command("WATCH", key()),
+            batch.transaction().__enter__,
+            lambda: batch.append(key("out"), rows(1)),  # type: ignore[arg-type]
+        ):
             with pytest.raises(UsageError):
                 wrong()
+    assert db.get(key("n")) is None
     with pytest.raises(UsageError, match=r"with batch.transaction\(\)"):
         batch.append(db.time_series("out", [key()])[key()], rows(1))
 

@@ -69,6 +69,13 @@ class Transaction(Pipeline):
         """Refuse: the commands run when the block ends."""
         raise UsageError("the commands of a batch's transaction run when its `with` block ends; leave `execute` out")
 
+    def immediate_execute_command(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse: the commands run when the block ends."""
+        raise UsageError(
+            "the commands of a batch's transaction run when its `with` block ends; what is to run before that is a "
+            "command of the database's"
+        )
+
     def watch(self, *names: Any) -> NoReturn:
         """Refuse: what is watched are the batch's rows."""
         raise UsageError("a batch's transaction cannot watch keys; it checks that the batch's rows are still pending")
@@ -187,8 +194,10 @@ class Batch:
         Raises
         ------
         UsageError
-            `rows` is no mask of the batch's length.
+            `rows` is no mask of the batch's length, or `reason` no text.
         """
+        if not isinstance(reason, str):
+            raise UsageError(f"reason is text, which is kept with the rows; found {reason!r}", reason=reason)
         chosen = self._chosen(rows)
         moved = sum(self._member.bury(key, self._rows_at(mask), reason)[0] for key, mask in self._by_key(chosen))
         self._open &= ~chosen
@@ -280,10 +289,16 @@ class Batch:
         Raises
         ------
         UsageError
-            There is no open transaction, or the frame cannot be stored.
+            There is no open transaction, `stream` is none, or the frame cannot be stored.
         """
         if self._transaction is None:
             raise UsageError("`batch.append` writes within a transaction: `with batch.transaction() as pipe: ...`")
+        if not hasattr(stream, "_derive"):
+            raise UsageError(
+                "`batch.append` takes a stream of a time series, as in `batch.append(series['minutes'], frame)`; found "
+                f"{repr(stream)[:80]}",
+                stream=stream,
+            )
         self._transaction.derived.append(stream._derive(data, time, evolve))
 
     # In a block ------------------------------------------------------------------------------------------------------

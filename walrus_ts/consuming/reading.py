@@ -6,6 +6,7 @@ import secrets
 import socket
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from os import getpid
 from typing import Any, Protocol
 
@@ -20,13 +21,15 @@ from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count, read_each
 from walrus_ts.consuming.batches import Batches
 from walrus_ts.consuming.tables import Tables
-from walrus_ts.errors import DataError, UsageError
+from walrus_ts.errors import DataError, GroupMissingError, UsageError
 from walrus_ts.frames.source import Source
 from walrus_ts.stacking import stack
 from walrus_ts.transfer.batches import Feed
 from walrus_ts.transfer.member import Member
-from walrus_ts.transfer.patience import ONCE, Patience, persist
+from walrus_ts.transfer.patience import GRACE_SECONDS, ONCE, Patience, persist
 from walrus_ts.transfer.wire import Wire, check
+
+_LONG_IDLE_MS = 86_400_000  # any consumer may claim a row that is handed back, whatever its `claim_after`
 
 
 class Reading(Protocol):
@@ -49,6 +52,11 @@ def read_rows(
     count, block = check_count(count), check_count(block, "block", minimum=0)
     members = {member.pool: member for member in _members(streams, to_bytes(streams[0].consumer_name))}
     tables = _tables(streams)
+    if stream_name is not None:  # what cannot be one frame is refused before it is delivered
+        tables.ask(GRACE_SECONDS)  # nothing has been delivered yet for which a lost server would be waited for
+        _stacked(streams, tables, {}, stream_name)
+        if block is not None:
+            tables.forget()  # the records may have been made anew when a row comes
 
     def read(pool: Pool, block: int | None) -> dict[bytes, list[EntriesReply]]:
         found: dict[bytes, list[EntriesReply]] = {}
@@ -68,6 +76,21 @@ def read_rows(
         return found
 
     replies = {key: each for found in read_each(list(members), read, block) for key, each in found.items()}
+    try:
+        return _stacked(streams, tables, replies, stream_name)
+    except UsageError:  # a stream has no record that would have said so before
+        with suppress(RedisError, GroupMissingError):
+            for member in members.values():
+                for key in replies.keys() & set(member.keys):
+                    rows = [(id_, 1) for reply in replies[key] for id_ in reply.ids()]
+                    member.hand_back(key, rows, _LONG_IDLE_MS)
+        raise
+
+
+def _stacked(
+    streams: Sequence[Reading], tables: Tables, replies: dict[bytes, list[EntriesReply]], stream_name: str | None
+) -> pd.DataFrame:
+    """Make one frame of what was delivered; of streams from which nothing was, it has the columns."""
     parts = []
     for stream in streams:
         key = stream._source.records.key
@@ -155,10 +178,15 @@ def unique_consumer(group: bytes) -> bytes:
 def check_numbers(count: Any, wait: Any, claim_after: Any, max_deliveries: Any) -> None:
     """Refuse numbers that `batches` cannot work with."""
     checks = [
-        ("count", count, _is_whole(count), "a number of rows, at least 1"),
+        ("count", count, _is_whole(count), "a number of rows, at least 1 and below 2**63"),
         ("wait", wait, wait is None or _is_seconds(wait), "None or a number of seconds, not negative"),
         ("claim_after", claim_after, _is_claimable(claim_after), "a number of seconds, more than 0, at most a year"),
-        ("max_deliveries", max_deliveries, _is_whole(max_deliveries), "a number of deliveries, at least 1"),
+        (
+            "max_deliveries",
+            max_deliveries,
+            _is_whole(max_deliveries),
+            "a number of deliveries, at least 1 and below 2**63",
+        ),
     ]
     for name, value, right, expected in checks:
         if not right:
@@ -166,7 +194,7 @@ def check_numbers(count: Any, wait: Any, claim_after: Any, max_deliveries: Any) 
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 1)
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(1 <= value < 2**63)
 
 
 def _is_claimable(value: Any) -> bool:

@@ -85,6 +85,11 @@ class Tables:
         """The streams' names in frames."""
         return [label for label, _ in self._sources.values()]
 
+    def ask(self, patience_seconds: float) -> None:
+        """Ask for the records that are not known yet."""
+        for key in self._sources:
+            self._decoder(key, patience_seconds)
+
     def forget(self) -> None:
         """Forget the records: a stream that is made again may have others."""
         self._decoders.clear()
@@ -161,10 +166,10 @@ class Tables:
             self._find_spoiled(key, entries.filter(half), first, spoiled)
             self._find_spoiled(key, entries.filter(~half), first + int(half.sum()), spoiled)
 
-    def _decoder(self, key: bytes) -> Decoder:
+    def _decoder(self, key: bytes, patience_seconds: float = PATIENCE_SECONDS) -> Decoder:
         if key not in self._decoders:
             source = self._sources[key][1]
-            self._decoders[key] = Decoder(source, source.look(PATIENCE_SECONDS)[1], ids=True)
+            self._decoders[key] = Decoder(source, source.look(patience_seconds)[1], ids=True)
         return self._decoders[key]
 
 

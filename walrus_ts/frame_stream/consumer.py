@@ -164,6 +164,8 @@ class FrameConsumer(FrameStreamBase):
     def _chosen_letters(self, found: list[Letter], ids: Any) -> list[Letter]:
         axis = self._source.axis(self._source.recorded())
         given = [ids] if isinstance(ids, (str, bytes, tuple)) or not isinstance(ids, Iterable) else list(ids)
+        if any(id_ is None for id_ in given):
+            raise UsageError("None is no id of a dead letter; without `ids`, all of them are replayed", ids=ids)
         wanted = [StreamId.parse(axis.at(id_)).encode() for id_ in given]
         known = {letter.id for letter in found}
         for id_ in wanted:

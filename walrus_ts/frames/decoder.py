@@ -156,13 +156,13 @@ class Decoder:
 
     def _bad_value(self, column: Column, id_: str, value: bytes | None) -> DataError:
         found = "no value" if value is None else repr(value[:80])
-        cure = "`errors='coerce'` makes a null of it"
+        cure = "`frame(errors='coerce')` makes a null of it"
         if value is None:
             cure += "; so does a dtype that has nulls (`declare`)"
+        else:
+            cure += f"; `declare({{{column.label!r}: 'str', ...}})` reads it as text"
         known = column.known_values()
         expected = str(column.type) if known is None else f"one of {len(known)} categories"
-        if known is not None:
-            cure += f"; `declare({{{column.label!r}: 'str', ...}})` reads it as text"
         return DataError(
             f"column {column.label!r} of {self.source.where} holds {expected}, and the entry {id_} has "
             f"{found} there. {cure}.",

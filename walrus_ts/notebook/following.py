@@ -77,7 +77,7 @@ class Follower:
     rows : int
         That have come since the first look.
     begun : int
-        How often the window was read anew: for another stream made under the key, or another record.
+        How often the window was read anew: for another stream made under the key, another record, or deleted rows.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Follower:
         self.rows = self.begun = 0
         self._decoder = Decoder(source, None)
         self._start = b"-"  # of what has not been read yet
+        self._first_id = StreamId(0, 0)  # of what was read since the window was begun
         self._read_to: StreamId | None = None
         self._drawn: list[Column] = []
         self._peaks: Peaks | None = None
@@ -114,7 +115,7 @@ class Follower:
         state, schema = self.source.look(patience_seconds=0)
         found, before = state or _NEVER, self._state
         went_back = before is not None and (found.last_id < before.last_id or found.added < before.added)
-        if before is None or went_back or (schema or Schema(())) != self.schema:
+        if before is None or went_back or (schema or Schema(())) != self.schema or self._has_lost(found, before):
             self._begin(found, schema)
         if found.added and self._drawn and self._read_to != found.last_id:
             self._read_on(found, ended)
@@ -122,6 +123,16 @@ class Follower:
         if before is not None:
             self.rows += found.added if went_back else found.added - before.added
         self._state = found
+
+    @property
+    def length(self) -> int:
+        """How many rows the stream had at the last look."""
+        return (self._state.length if self._state else None) or 0
+
+    def _has_lost(self, state: StreamState, before: StreamState) -> bool:
+        """Tell whether rows that the chart draws may have been deleted; trimming goes on and on, and is no reason."""
+        removed, known = (one.added - (one.length or 0) for one in (state, before))
+        return removed > known and (not state.length or (state.deleted_id or self._first_id) >= self._first_id)
 
     def _begin(self, state: StreamState, schema: Schema | None) -> None:
         self.schema = schema or Schema(())
@@ -132,7 +143,8 @@ class Follower:
         self._drawn = _drawn(self.schema, self._asked)[: self._max_lines]
         self._decoder = Decoder(self.source, schema, [column.label for column in self._drawn], self._errors, ids=True)
         milliseconds = max(1, self._window_ns // 10**6)
-        self._start = b"%d-0" % max(0, state.last_id.milliseconds - milliseconds)
+        self._first_id = StreamId(max(0, state.last_id.milliseconds - milliseconds), 0)
+        self._start = self._first_id.encode()
         self._read_to, self._peaks = None, None
         self.begun += 1
 

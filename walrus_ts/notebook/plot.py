@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from walrus_ts.columnar.schema import Column, Schema
-from walrus_ts.connection import check_count
+from walrus_ts.connection import require_count
 from walrus_ts.errors import SchemaError, UsageError
 from walrus_ts.frames.scan import Scan
 from walrus_ts.notebook.html import printable
@@ -37,9 +37,9 @@ def plot(parts: Sequence[tuple[str, Scan]], max_points: int, ax: Axes | None) ->
         Of a line.
     ax : Axes, optional
     """
-    most = check_count(max_points, "max_points", minimum=2)
-    assert most is not None  # as the signature says
+    most = require_count(max_points, "max_points", minimum=2)
     pyplot = _pyplot()
+    _check_axes(ax)
     drawn = [(name, scan, schema, columns) for name, scan in parts for schema, columns in [_columns(scan)] if columns]
     if not drawn:
         raise _nothing_to_draw(parts)
@@ -101,6 +101,8 @@ def is_number(type_: pa.DataType) -> bool:
 
 def _nothing_to_draw(parts: Sequence[tuple[str, Scan]]) -> UsageError:
     names = ", ".join(scan._source.where for _, scan in parts)
+    if all(scan._columns is not None for _, scan in parts):
+        return UsageError("a plot draws numbers, and `columns` names no column; leave it out for all of numbers")
     return UsageError(f"a plot draws numbers, and there is no column of numbers in {names}. {_DECLARE}")
 
 
@@ -231,6 +233,13 @@ class Peaks:
         twice = (ticks[:, 0] == ticks[:, 1]) & ((values[:, 0] == values[:, 1]) | np.isnan(values[:, 0]))
         kept = np.column_stack((np.ones(len(twice), bool), ~twice)).ravel()
         return ticks.ravel()[kept], values.ravel()[kept]
+
+
+def _check_axes(ax: Any) -> None:
+    from matplotlib.axes import Axes
+
+    if ax is not None and not isinstance(ax, Axes):
+        raise UsageError(f"ax is one matplotlib Axes, as `fig, ax = plt.subplots()` makes it; found {ax!r:.80}", ax=ax)
 
 
 def _pyplot() -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from walrus_ts.columnar.labels import Label
@@ -84,7 +85,7 @@ class View:
             Follower(label, source, chosen, span, max_points, _MOST_PANELS, errors) for label, source in sources
         ]
         self._looked = Look(pd.DataFrame(), [], Markup(""), time.monotonic(), 0, 0.0)
-        self._drawn = (0, 0)  # what of the followers' rows and beginnings is in it
+        self._drawn = (0, 0, 0)  # what of the followers' rows, beginnings and lengths is in it
         self.ended = ""
         self.lost: Exception | None = None
 
@@ -114,13 +115,14 @@ class View:
         for follower in self._followers:
             follower.look(ended)
         rows, begun = sum(f.rows for f in self._followers), sum(f.begun for f in self._followers)
+        length = sum(f.length for f in self._followers)  # less where rows have been deleted
         now = time.monotonic()
         rate = (rows - self._looked.rows) / max(now - self._looked.at, 1e-3)
         looked = replace(self._looked, at=now, rows=rows, rate=rate)
-        if (rows, begun) != self._drawn:  # what a lost connection has cut off is drawn by the next look
+        if (rows, begun, length) != self._drawn:  # what a lost connection has cut off is drawn by the next look
             frame, ids = self._newest()
             looked = replace(looked, frame=frame, ids=ids, drawn=self._chart())
-        self._looked, self._drawn = looked, (rows, begun)
+        self._looked, self._drawn = looked, (rows, begun, length)
 
     def _newest(self) -> tuple[pd.DataFrame, list[tuple[int, StreamId]]]:
         parts = [follower.newest(self._most_rows) for follower in self._followers]
@@ -171,6 +173,14 @@ class View:
         return card("Live", self.name, [mark, *others], self._looked.drawn, Markup(table or ""))
 
 
+def _is_number(window: Any) -> bool:
+    """Tell whether a length is a number without a unit, which pandas takes for nanoseconds."""
+    if isinstance(window, str):
+        return window.strip().replace(".", "", 1).isdecimal()
+    # numpy's lengths of time are integers to it.
+    return isinstance(window, (int, float, np.number)) and not isinstance(window, np.timedelta64)
+
+
 def to_window(window: Any) -> int:
     """Return a length of time in nanoseconds.
 
@@ -179,14 +189,17 @@ def to_window(window: Any) -> int:
     UsageError
         It is none, or not positive.
     """
+    most = ""
     try:
         span = pd.Timedelta(window)
-        good = span > pd.Timedelta(0)  # NaT is not
+        good = not _is_number(window) and span > pd.Timedelta(0)  # NaT is not
+    except (pd.errors.OutOfBoundsTimedelta, OverflowError):
+        good, most = False, f", and at most {pd.Timedelta.max.days:,} days"
     except (ValueError, TypeError):
         good = False
     if not good:
         raise UsageError(
-            f"window is a length of time, as '5min' or pd.Timedelta(hours=1); found {window!r}", window=window
+            f"window is a length of time, as '5min' or pd.Timedelta(hours=1){most}; found {window!r}", window=window
         )
     # One of coarser units may be longer than int64 has nanoseconds.
     return (span.days * 86_400 + span.seconds) * 10**9 + span.microseconds * 10**3 + span.nanoseconds

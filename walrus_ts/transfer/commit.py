@@ -24,6 +24,7 @@ from walrus_ts.transfer.script import MOST_UNPACKED
 from walrus_ts.transfer.wire import Wire, check
 
 _MOST_ARGUMENTS = 1_000_000  # of a script: the server takes 1,048,576 in all (networking.c)
+_LATE = "Leave them out of the frame that `batch.append` is given"
 
 Command = Sequence[bytes]
 Rows = Sequence[tuple[bytes, list[bytes]]]  # of each stream: its key, and ids
@@ -182,7 +183,7 @@ def _append(
     """Write a table's rows as commands; return the state and the record that they leave behind."""
     schema = current_schema(state, record, job.records)
     fitted = job.fit(schema)
-    check_late(job, fitted.times, state)
+    check_late(job, fitted.times, state, cure=_LATE)
     milliseconds, sequence = to_ids(fitted.times, state.last_id if state else None)
     origin = first_write(state, schema, milliseconds, sequence)
     written = record_to_write(schema, fitted.schema, origin)

@@ -83,7 +83,13 @@ class Job:
         return f"stream {self.records.key.decode(errors='backslashreplace')!r}"
 
 
-def check_late(job: Job, times: pa.TimestampArray, state: StreamState | None, position: int = 0) -> None:
+def check_late(
+    job: Job,
+    times: pa.TimestampArray,
+    state: StreamState | None,
+    position: int = 0,
+    cure: str = "`late='skip'` leaves them out",
+) -> None:
     """Refuse rows that are older than the end of their stream.
 
     Parameters
@@ -95,6 +101,8 @@ def check_late(job: Job, times: pa.TimestampArray, state: StreamState | None, po
         The stream's; None where there is none.
     position : int
         The first row that is still to be stored.
+    cure : str
+        What the caller can do about them.
 
     Raises
     ------
@@ -105,7 +113,7 @@ def check_late(job: Job, times: pa.TimestampArray, state: StreamState | None, po
         raise LateRowsError(
             f"{late} rows are older than the end of {job.where}, which has generated the id {state.last_id}"
             f"{_of_id(state.last_id, job.zone)}; the first of them is row {position}, "
-            f"{_of_row(job.times[position], job.zone)}. `late='skip'` leaves them out.",
+            f"{_of_row(job.times[position], job.zone)}. {cure}.",
             key=job.records.key,
             rows=late,
             row=position,

@@ -38,12 +38,15 @@ class StreamState:
         The first id that was ever added; None where an entry has been removed, so that it is not known.
     length : int, optional
         Entries that there are, where the server was asked.
+    deleted_id : StreamId, optional
+        The greatest id of an entry that was deleted (XDEL), where the server was asked; trimming does not count.
     """
 
     last_id: StreamId
     added: int
     first_id: StreamId | None = None
     length: int | None = None
+    deleted_id: StreamId | None = None
 
     @classmethod
     def of(cls, reply: Any, key: bytes) -> StreamState | None:
@@ -57,7 +60,8 @@ class StreamState:
         added, first, length = info[b"entries-added"], info[b"first-entry"], info[b"length"]
         whole = first and length == added
         first_id = StreamId.parse(first[0]) if whole else None
-        return cls(StreamId.parse(info[b"last-generated-id"]), added, first_id, length)
+        deleted_id = StreamId.parse(info.get(b"max-deleted-entry-id", b"0-0"))
+        return cls(StreamId.parse(info[b"last-generated-id"]), added, first_id, length, deleted_id)
 
     def began(self, origin: Origin) -> bool:
         """Tell whether this may be the stream that had this first write, and not one made since under its key."""
