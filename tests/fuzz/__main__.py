@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-ROUND_SECONDS = 120  # then a new process goes on: atheris keeps some 4 KB of each execution (the targets alone do not)
+ROUND_SECONDS = 60  # then a new process goes on: atheris keeps some 4 KB of each execution (the targets alone do not)
 _EXECUTED = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.MULTILINE)
 
 
