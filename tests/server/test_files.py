@@ -445,7 +445,7 @@ def test_csv_of_another_dialect(
     assert load_file(new().append, source).rows == 11
     expected = pd.DataFrame(
         {"Preis": [*[7.0] * 9, 1234.5, None], "Seite": pd.Series([*["K"] * 9, None, "V"], dtype="str").tolist()},
-        index=pd.DatetimeIndex([*["2023-10-28 09:00"] * 10, "2023-11-05 17:30"], name="Zeit"),
+        index=pd.DatetimeIndex([*["2023-10-28 09:00"] * 10, "2023-11-05 17:30"], name="Zeit").as_unit("us"),
     )
     assert_frame_equal(new().frame(), expected, check_freq=False)
 
