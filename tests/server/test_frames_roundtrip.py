@@ -263,7 +263,6 @@ class TestColumns:
         """Arrow-backed columns keep their Arrow type, and tell nan from null."""
         comes_back(stream, one(pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.array(values, type_)]))))
 
-    @pytest.mark.skipif(not hasattr(pa, "decimal32"), reason="pyarrow before 19")
     def test_small_decimals(self, stream: TimeSeriesStream) -> None:
         """So do Arrow's small decimals."""
         frame = one(pd.array([Decimal("1.10"), None, Decimal("-0.01")], dtype=pd.ArrowDtype(pa.decimal32(5, 2))))
