@@ -123,13 +123,21 @@ class SlotPool:
         return self._lent[connection].asking
 
     def release(self, connection: Any) -> None:
-        """Take a connection back."""
-        self._lent.pop(connection).pool.release(connection)
+        """Take a connection back; one to a server that is none of the client's is closed, for nobody else would."""
+        pool = self._lent.pop(connection).pool
+        if not any(pool is known for known in _pools(self.client)):
+            connection.disconnect()
+        pool.release(connection)
 
     def _ask_anew(self) -> bool:
-        """Ask which server has which slots, and tell whether one has answered."""
+        """Ask which server has which slots, and tell whether one has answered; those that have gone are left."""
+        before = _pools(self.client)
         with suppress(RedisClusterException, RedisError):
             self.client.nodes_manager.initialize()
+            known = _pools(self.client)
+            for pool in before:
+                if not any(pool is one for one in known):
+                    pool.disconnect(inuse_connections=False)
             return True
         return False
 
@@ -155,10 +163,10 @@ class SlotPool:
             target = self._target(redirection, connection)
             asking = [part for key in keys for part in (("ASKING",), ("EXISTS", key))]
             connection, there = _ask(target, asking, kept=(NoPermissionError,))
+            self._lent[connection] = _Lent(target, asking=True)
             if 1 not in found:
-                self._lent[connection] = _Lent(target, asking=True)
                 return connection
-            target.release(connection)
+            self.release(connection)
             if 1 in there:
                 raise TryAgainError("some of its keys are on one server, and some on another")
             connection = source.get_connection()
@@ -249,6 +257,20 @@ def join_pools(pools: Sequence[Pool]) -> Pool:
         return first
     others = [key for pool in pools if isinstance(pool, SlotPool) for key in (*pool.keys, *pool.beside)]
     return replace(first, beside=tuple(others))
+
+
+def close_cluster(client: Any) -> None:
+    """Close a client, and its connections with it: those of one that a URL has made, redis-py leaves open."""
+    RedisCluster.close(client)
+    for pool in _pools(client):
+        pool.disconnect()
+
+
+def _pools(client: Any) -> list[redis.ConnectionPool]:
+    """Return the connections to the servers that a client knows, those that it was first told of included."""
+    manager = client.nodes_manager
+    nodes = (*manager.nodes_cache.values(), *manager.startup_nodes.values())
+    return [node.redis_connection.connection_pool for node in nodes if node.redis_connection is not None]
 
 
 def data_cluster(cluster: Any, given: Mapping[str, Any]) -> RedisCluster:

@@ -16,7 +16,7 @@ from redis.cluster import REDIS_ALLOWED_KEYS, RedisCluster
 from redis.connection import parse_url
 from redis.exceptions import RedisClusterException, RedisError
 
-from walrus_ts.cluster import data_cluster
+from walrus_ts.cluster import close_cluster, data_cluster
 from walrus_ts.connection import data_client, embedded_servers, hide_passwords, no_pushes, server_url
 from walrus_ts.embedded import SCHEME as EMBEDDED
 from walrus_ts.embedded import EmbeddedServer, open_server
@@ -241,9 +241,9 @@ class ClusterDatabase(Factories, RedisCluster):
     def close(self) -> None:
         """Close all connections."""
         self._end_lives()
-        super().close()
+        close_cluster(self)
         if "_data" in self.__dict__:
-            self.__dict__["_data"].close()
+            close_cluster(self.__dict__["_data"])
 
     def _url(self, *, secrets: bool) -> str:
         nodes = self.get_nodes()  # type: ignore[no-untyped-call]  # redis-py's

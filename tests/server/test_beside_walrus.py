@@ -119,13 +119,14 @@ def attempt(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
 @pytest.fixture
 def sides(url: str, key: Callable[..., str]) -> Iterator[Callable[..., tuple[Side, Side]]]:
     """Make both sides, with the same options of redis-py."""
-    opened: list[redis.Redis] = []
+    opened: list[redis.Redis | redis.ConnectionPool] = []
 
     def make(tz: str | None = None, lose: str | None = None, **options: Any) -> tuple[Side, Side]:
         ours = walrus_ts.connect(url, **options)
         opened.append(ours)
         if lose is not None:
             pools = [losing_pool(ours, lose) for _ in range(2)]
+            opened.extend(pools)  # which their databases leave open
             theirs, ours = walrus.Database(connection_pool=pools[0]), walrus_ts.Database(connection_pool=pools[1])
         elif "path" in (given := ours.connection_pool.connection_kwargs):
             theirs = walrus.Database(unix_socket_path=given["path"], db=given.get("db", 0), **options)
@@ -135,8 +136,8 @@ def sides(url: str, key: Callable[..., str]) -> Iterator[Callable[..., tuple[Sid
         return Side("walrus", theirs, key), Side("walrus_ts", ours, key, tz)
 
     yield make
-    for database in reversed(opened):
-        database.close()
+    for each in reversed(opened):
+        each.close()
 
 
 def losing_pool(database: redis.Redis, command: str) -> redis.ConnectionPool:

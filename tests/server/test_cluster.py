@@ -93,6 +93,25 @@ def test_url(cluster: Cluster, db: ClusterDatabase) -> None:
         assert other.get("a") == b"1"
 
 
+def test_close_leaves_no_connection(cluster: Cluster, db: ClusterDatabase) -> None:
+    """A database that is closed has no connection left on any server, and closes twice."""
+
+    def connections() -> int:
+        return sum(node.ask("CLIENT", "LIST").count(" name=closing ") for node in cluster.nodes)
+
+    own = connect(cluster.url, client_name="closing")
+    ts = own.time_series("g", ["a", "b", "c"])
+    ts.append(dict.fromkeys(ts.keys, frame(10)))
+    ts.a.append(frame(10, "2024-02-01"))
+    assert [ts[key].length() for key in ts.keys] == [20, 10, 10]
+    scan = iter(ts.a.scan().frames(rows=5))
+    next(scan)
+    assert connections() >= 3
+    for _ in range(2):
+        own.close()
+    wait_until(lambda: connections() == 0)
+
+
 def test_no_repr_shows_a_password(cluster: Cluster) -> None:
     """User and password are in the URL, and in no repr."""
     for node in cluster.nodes:
