@@ -30,7 +30,8 @@ import walrus_ts as wts
 package = Path(wts.__file__).parent
 assert not package.is_relative_to(sys.argv[1]), package
 assert (package / "py.typed").exists()
-assert metadata.version("walrus-ts") and metadata.metadata("walrus-ts")["License-Expression"] == "MIT"
+assert metadata.version("walrus-ts") == wts.__version__
+assert metadata.metadata("walrus-ts")["License-Expression"] == "MIT"
 frame = pd.DataFrame({"price": [10.5, None, 11]}, index=pd.date_range("2024-06-03 09:30", periods=3, freq="s"))
 with wts.connect("embedded://") as db:
     ticks = db.time_series("research", ["ticks"])["ticks"]

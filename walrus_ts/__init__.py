@@ -24,6 +24,8 @@ from walrus_ts.stream import Stream
 from walrus_ts.timeseries import TimeSeries, TimeSeriesStream
 from walrus_ts.transfer.job import Appended
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AppendError",
     "Appended",

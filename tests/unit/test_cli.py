@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import walrus_ts
 from walrus_ts.cli import app
 
 
@@ -45,6 +46,15 @@ def test_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert [command.__name__ for command in app.COMMANDS if command.__name__ not in shown] == []
     assert " demo " in shown
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` writes the package's version, and nothing else."""
+    monkeypatch.setattr(sys, "argv", ["walrus-ts", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        app.make_app()()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"{walrus_ts.__version__}\n"
 
 
 def test_an_unknown_command() -> None:

@@ -6,11 +6,12 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from redis.exceptions import RedisError
 
+from walrus_ts import __version__
 from walrus_ts.cli.look import head, status, tail
 from walrus_ts.cli.move import export, load
 from walrus_ts.cli.serve import demo, serve
@@ -27,10 +28,24 @@ def make_app() -> typer.Typer:
         rich_markup_mode=None,  # examples in help texts stay as they are written
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback(help=_HELP)(lambda: None)
+    app.callback(help=_HELP)(_main)
     for command in COMMANDS:
         app.command()(command)
     return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 _HELP = """DataFrames in and out of Redis streams.
