@@ -290,6 +290,7 @@ class FrameGroup(Generic[S]):
         claim_after: float = 60,
         max_deliveries: int = 5,
         stream_name: str = STREAM,
+        prefetch: bool = False,
     ) -> Batches:
         """Iterate over the new rows of all streams, batch by batch, as they come.
 
@@ -301,7 +302,7 @@ class FrameGroup(Generic[S]):
         Batches
             An iterator of `Batch`.
         """
-        return make_batches(self._streams(), count, wait, claim_after, max_deliveries, stream_name)
+        return make_batches(self._streams(), count, wait, claim_after, max_deliveries, stream_name, prefetch)
 
     def status(self) -> pd.DataFrame:
         """Say how the group stands with each of its streams.

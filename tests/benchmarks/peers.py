@@ -219,14 +219,20 @@ class Consume(Read):
 
 class OurBatches(Consume):
     who = "**walrus_ts**"
+    prefetch = False
 
     def run(self) -> list[pd.DataFrame]:
         """Take the batches."""
         frames = []
-        for batch in self.stream.batches(count=BATCH, wait=0):
+        for batch in self.stream.batches(count=BATCH, wait=0, prefetch=self.prefetch):
             with batch:
                 frames.append(batch.frame)
         return frames
+
+
+class OurPrefetchedBatches(OurBatches):
+    who = "**walrus_ts**, `prefetch=True`"
+    prefetch = True
 
 
 class RedisBatches(Consume):

@@ -21,7 +21,7 @@ import redis
 from redis.connection import AbstractConnection
 
 from tests.benchmarks.frames import Shape
-from tests.benchmarks.peers import Append, Read, our_stream, to_frame
+from tests.benchmarks.peers import BATCH, GROUP, Append, Consume, Read, our_stream, to_frame
 from walrus_ts.columnar import commands, resp, text
 
 _CHUNK = 5_000
@@ -186,6 +186,63 @@ class SocketFrame(Read):
         """Close the socket."""
         super().close()
         self.socket.close()
+
+
+class SocketBatches(Consume):
+    """What ours has sent to read and acknowledge all batches; the server always has the next request at hand."""
+
+    who = "bare socket, same commands"
+    is_limit = True
+
+    def __init__(self, url: str, prefix: str, shape: Shape, rows: int) -> None:
+        super().__init__(url, prefix, shape, rows)
+        self.socket = _Socket(url)
+
+    def prepare(self) -> None:
+        """Record the requests, and how long their replies are."""
+        super().prepare()
+        self.before()
+        self.stream.database.data.ping()
+        with recording() as sent:
+            for batch in self.stream.batches(count=BATCH, wait=0):
+                batch.ack()
+        self.requests = list(_whole(sent))
+        self.lengths = [len(reply) for reply in self._replies()]
+
+    def run(self) -> int:
+        """Ask and acknowledge, and throw all replies away."""
+        return self.socket.discard(self.requests, self.lengths)
+
+    def rows_done(self, result: int) -> pd.DataFrame:
+        """See that nothing is pending; ask once more, look at the replies, and see that as many bytes had come."""
+        assert self.client.xpending(self.key, GROUP)["pending"] == 0
+        replies = self._replies()
+        assert result == sum(map(len, replies))
+        found = [resp.parse(reply)[0] for request, reply in zip(self.requests, replies, strict=True) if _reads(request)]
+        return to_frame([_decoded(entry) for streams in found if streams for entry in streams[0][1]], self.shape)
+
+    def _replies(self) -> list[bytes]:
+        self.before()
+        return [self.socket.collect(request) for request in self.requests]
+
+    def close(self) -> None:
+        """Close the socket."""
+        super().close()
+        self.socket.close()
+
+
+def _whole(sent: list[bytes]) -> Iterator[bytes]:
+    """Join what was sent into requests: each ends with an ECHO."""
+    parts: list[bytes] = []
+    for part in sent:
+        parts.append(part)
+        if part[:-_END_BYTES].endswith(commands.bulk(b"ECHO")):
+            yield b"".join(parts)
+            parts = []
+
+
+def _reads(request: bytes) -> bool:
+    return commands.bulk(b"XREADGROUP") in request[:40]
 
 
 def _combined(array: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -47,7 +47,8 @@ def _consume(tally: Tally, folder: Path, times: int, chance: random.Random, *, d
             _arm(proxy, chance, stop - start)
             for _ in range(_MOST_ATTEMPTS):
                 try:
-                    for batch in reading.batches(chance.choice((50, 1_000)), wait=0):
+                    ahead = chance.random() < 0.5
+                    for batch in reading.batches(chance.choice((50, 1_000)), wait=0, prefetch=ahead):
                         done += _work(batch, derived)
                         if chance.random() < 0.2:
                             _arm(proxy, chance, stop - start)

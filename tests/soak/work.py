@@ -78,7 +78,7 @@ def _read(source: TimeSeriesStream, frame: pd.DataFrame) -> None:
 
 def _consume(series: TimeSeries, number: int) -> None:
     """Consume what is new: in turn by acknowledging, and in transactions that derive rows."""
-    for batch in series[_SOURCE].batches(500, wait=0):
+    for batch in series[_SOURCE].batches(500, wait=0, prefetch=number % 3 == 0):
         if number % 2:
             with batch:
                 assert len(batch.frame)

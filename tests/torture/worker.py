@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from os import getpid
 
 from walrus_ts import Batch, BatchLostError, connect
 from walrus_ts.timeseries import TimeSeries
@@ -19,11 +20,12 @@ class PoisonError(Exception):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Consume: the numbers of the rows go into a list, exactly once or at least once."""
+    """Consume: the numbers of the rows go into a list, once exactly or at least; every other worker reads ahead."""
     url, prefix, mode, consumer, *keys = arguments
     db = connect(url)
     series = db.time_series("torture", keys, consumer=consumer or None)
-    for batch in series.batches(COUNT, claim_after=CLAIM_AFTER, max_deliveries=MAX_DELIVERIES):
+    ahead = getpid() % 2 == 0
+    for batch in series.batches(COUNT, claim_after=CLAIM_AFTER, max_deliveries=MAX_DELIVERIES, prefetch=ahead):
         again = int((batch.deliveries > 1).sum())
         try:
             work(series, batch, f"{prefix}done", mode)

@@ -109,14 +109,17 @@ def make_batches(
     claim_after: float,
     max_deliveries: int,
     stream_name: str | None,
+    prefetch: bool,
 ) -> Batches:
     """Make the iterator (`TimeSeries.batches`)."""
     check_numbers(count, wait, claim_after, max_deliveries)
+    if not isinstance(prefetch, (bool, np.bool_)):
+        raise UsageError(f"prefetch is True or False; found {prefetch!r}", prefetch=prefetch)
     first = streams[0]
     consumer = to_bytes(first.consumer_name) if first._named else unique_consumer(to_bytes(first.group))
     tables, claim_ms = _tables(streams), max(1, round(claim_after * 1_000))
     feeds = [
-        Feed(member, count, claim_ms, max_deliveries, _remaking(streams, member, tables), tables.prepare)
+        Feed(member, count, claim_ms, max_deliveries, _remaking(streams, member, tables), tables.prepare, prefetch)
         for member in _members(streams, consumer)
     ]
     return Batches(feeds, tables, wait=wait, stream_name=stream_name, unnamed=not first._named)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import EntriesReply
 from walrus_ts.connection import LONGEST_PAUSE
 from walrus_ts.errors import GroupMissingError
+from walrus_ts.transfer.ahead import Ahead
 from walrus_ts.transfer.member import Member
 from walrus_ts.transfer.patience import PASSING, Patience
 from walrus_ts.transfer.wire import Wire, check
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _LONGEST_LOOK = 5.0  # seconds between two looks for rows of the dead
 _LONGEST_BLOCK = 600.0  # seconds for which one XREADGROUP waits
+_LONGEST_AHEAD = 1.0  # seconds for which rows wait that were asked for ahead
 
 
 @dataclass(slots=True)
@@ -72,6 +75,9 @@ class Feed:
         Makes the group anew where it has gone, with its server's data or with its stream; returns the streams' keys.
     prepare : callable
         Is called with a stream's key and a reply, while the server works on the next one.
+    prefetch : bool
+        When a delivery of new rows is full, have the server read the first ones of the next. They are taken up by the
+        next delivery of new rows, or handed back: where that is late, and at the end.
     """
 
     member: Member
@@ -80,6 +86,7 @@ class Feed:
     max_deliveries: int
     remake: Callable[[], set[bytes]]
     prepare: Callable[[bytes, EntriesReply], None]
+    prefetch: bool
     _known: bool = field(init=False, default=False)  # the group has been there
     _settled: bool = field(init=False, default=False)  # no reply was lost that has not been seen to
     _backlog: dict[bytes, tuple[bytes, bytes]] = field(init=False, default_factory=dict)  # what is left: after, until
@@ -88,9 +95,13 @@ class Feed:
     _new_first: bool = field(init=False, default=False)
     _order: list[bytes] = field(init=False)  # in which streams are looked through for rows of the dead
     _next_look: float = field(init=False, default=0.0)
+    _ahead: Ahead = field(init=False)
+    _given: float = field(init=False, default=math.inf)  # when the last delivery was
+    _quick: bool = field(init=False, default=True)  # the work on that took no longer than rows may wait
 
     def __post_init__(self) -> None:
         self._order = list(self.member.keys)
+        self._ahead = Ahead(self.member, self.count)
 
     def take(self, wait: float | None) -> list[Delivery]:
         """Return the next deliveries, at most one a stream; none where nothing new has come for `wait` seconds.
@@ -102,14 +113,18 @@ class Feed:
         redis.exceptions.RedisError
             The server could not be reached for a minute, or refuses.
         """
-        end = None if wait is None else time.monotonic() + wait
+        now = time.monotonic()
+        end = None if wait is None else now + wait
+        self._quick = now - self._given <= self._longest_ahead
+        if self._ahead.seconds > self._longest_ahead:
+            self._unsettle()
         patience, missing = Patience(), False
         while True:
             try:
                 if missing:
                     for key in self.remake():
                         self._newest.pop(key, None)
-                    missing = self._settled = False
+                    missing = False
                 with Wire(self.member.pool) as wire:
                     self._settle(wire)
                     while True:
@@ -118,21 +133,23 @@ class Feed:
                         found = self._round(wire, block_ms)
                         self._known = True
                         if found or block_ms is None:
+                            self._given = time.monotonic()
                             return found
                         patience.renew()
             except PASSING as error:
-                self._settled = False
+                self._unsettle()
                 patience.wait(error)
             except GroupMissingError:
+                self._unsettle()
                 if not self._known:
                     raise
                 missing = True
             except BaseException:  # Ctrl-C, say
-                self._settled = False
+                self._unsettle()
                 raise
 
     def settle(self) -> None:
-        """Hand back the rows of a reply that was lost, at the end of all.
+        """Hand back the rows of a reply that was lost, and those that were asked for ahead, at the end of all.
 
         Raises
         ------
@@ -140,9 +157,21 @@ class Feed:
         redis.exceptions.RedisError
             The server is away, or refuses.
         """
+        if self._ahead.leave():
+            self._settled = False
         if self._newest and not self._settled:
             with Wire(self.member.pool) as wire:
                 self._settle(wire)
+
+    def _unsettle(self) -> None:
+        """Remember that a reply was lost, and with it what was asked for ahead."""
+        self._ahead.leave()
+        self._settled = False
+
+    @property
+    def _longest_ahead(self) -> float:
+        """How many seconds rows may wait that were asked for ahead: they are pending, and others may claim them."""
+        return min(_LONGEST_AHEAD, self.claim_ms / 10_000)
 
     def _block_ms(self, left: float | None) -> int:
         until_look = self._next_look - time.monotonic()
@@ -216,17 +245,24 @@ class Feed:
         return []
 
     def _new(self, wire: Wire, block_ms: int | None) -> list[Delivery]:
-        """Read new rows, in pieces; where the connection is lost behind one, those that have come are what there is."""
+        """Read new rows: first those that were asked for ahead."""
+        more = self.prefetch and self._quick
+        return self._read(self._ahead.take(more=more)) or self._read(
+            self.member.read_new(wire, self.count, block_ms, self._ahead.begin if more else None)
+        )
+
+    def _read(self, found: Iterator[dict[bytes, EntriesReply]]) -> list[Delivery]:
+        """Read pieces; where the connection is lost behind one, those that have come are what there is."""
         pieces: dict[bytes, list[EntriesReply]] = {}
         try:
-            for replies in self.member.read_new(wire, self.count, block_ms):
+            for replies in found:
                 for key, reply in replies.items():
                     self.prepare(key, reply)
                     pieces.setdefault(key, []).append(reply)
         except (RedisError, GroupMissingError):
             if not pieces:
                 raise
-            self._settled = False
+            self._unsettle()
         self._newest.update({key: replies[-1].last_id_text for key, replies in pieces.items()})
         return [Delivery(key, replies, np.ones(sum(map(len, replies)), np.int64)) for key, replies in pieces.items()]
 

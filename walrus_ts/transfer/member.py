@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from walrus_ts.ids import Ids
 
 _IDS_A_COMMAND = 1_000
-_SHORTEST_PIECE = 500  # rows of an XREADGROUP: some half a millisecond of the server's time
+PIECE = 2_500  # rows of an XREADGROUP: some three milliseconds of the server's time
 
 
 class Guard(NamedTuple):
@@ -64,7 +64,13 @@ class Member:
     consumer: bytes
     keys: Sequence[bytes]
 
-    def read_new(self, wire: Wire, count: int | None, block_ms: int | None) -> Iterator[dict[bytes, EntriesReply]]:
+    def read_new(
+        self,
+        wire: Wire,
+        count: int | None,
+        block_ms: int | None,
+        when_full: Callable[[], None] | None = None,
+    ) -> Iterator[dict[bytes, EntriesReply]]:
         """Read rows that the group has not read yet (XREADGROUP); no request is ever sent again.
 
         Many rows come in pieces. The next one is asked for as soon as one has come, so the server works on it while the
@@ -77,6 +83,8 @@ class Member:
             Rows of a stream at most.
         block_ms : int, optional
             How long to wait for the first piece.
+        when_full : callable, optional
+            Is called when the last piece has come full, before it is yielded.
 
         Yields
         ------
@@ -89,21 +97,26 @@ class Member:
             The group does not exist on one of the streams.
         """
         left = count or 0
-        asked = _piece(left)
+        asked = min(left, PIECE)
         request = self._read_new(asked, block_ms)
         reply = wire.exchange(request) if block_ms is None else wire.wait(request, block_ms)
         while True:
-            self._refused(reply)
+            full = self.is_full(reply, asked)
             left -= asked
-            more = left > 0 and self._is_full(reply, asked)
-            if more:
-                asked = _piece(left)
-                with suppress(*LOST):  # `receive` will notice; what has come is not lost with it
-                    wire.send([self._read_new(asked, None)])
+            asked = min(left, PIECE)
+            if full and left > 0:
+                self.ask_new(wire, asked)
+            elif full and when_full is not None:
+                when_full()
             yield parse_streams(reply, self.keys)
-            if not more:
+            if not wire.busy:
                 return
             reply = wire.receive()
+
+    def ask_new(self, wire: Wire, count: int) -> None:
+        """Ask for new rows; where the connection is lost, `receive` will notice: what has come is not lost with it."""
+        with suppress(*LOST):
+            wire.send([self._read_new(count, None)])
 
     def _read_new(self, count: int, block_ms: int | None) -> bytes:
         limit = [b"COUNT", b"%d" % count] if count else []
@@ -111,8 +124,15 @@ class Member:
         where = [b"STREAMS", *self.keys, *[b">"] * len(self.keys)]
         return command(b"XREADGROUP", b"GROUP", self.group, self.consumer, *limit, *block, *where)
 
-    def _is_full(self, reply: memoryview, count: int) -> bool:
-        """Tell whether some stream has all rows that were asked for; a value that reads so costs a request more."""
+    def is_full(self, reply: memoryview, count: int) -> bool:
+        """Tell whether some stream has all rows that were asked for; a value that reads so costs a request more.
+
+        Raises
+        ------
+        GroupMissingError
+            The group does not exist on one of the streams.
+        """
+        self._refused(reply)
         heads = (re.escape(b"%b*%d\r\n" % (bulk(key), count)) for key in self.keys)
         return re.search(b"|".join(heads), reply) is not None
 
@@ -288,11 +308,6 @@ def missing_group(error: Exception, group: bytes, keys: Sequence[bytes]) -> Exce
         group=group,
         keys=list(keys),
     )
-
-
-def _piece(left: int) -> int:
-    """Return how many of the rows that are left to read at once: half, for the server takes twice as long as we do."""
-    return left if left < 2 * _SHORTEST_PIECE else (left + 1) // 2
 
 
 def _slices(ids: Ids) -> Iterator[Ids]:
