@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from walrus_ts.ids import Ids
 
 _IDS_A_COMMAND = 1_000
+_SHORTEST_ENTRY = len(b"*2\r\n$3\r\n0-1\r\n*2\r\n$0\r\n\r\n$0\r\n\r\n")  # bytes of a reply
 PIECE = 2_500  # rows of an XREADGROUP: some three milliseconds of the server's time
 
 
@@ -133,6 +134,8 @@ class Member:
             The group does not exist on one of the streams.
         """
         self._refused(reply)
+        if len(reply) < count * _SHORTEST_ENTRY:
+            return False
         heads = (re.escape(b"%b*%d\r\n" % (bulk(key), count)) for key in self.keys)
         return re.search(b"|".join(heads), reply) is not None
 
