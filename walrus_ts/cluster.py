@@ -125,19 +125,17 @@ class SlotPool:
     def release(self, connection: Any) -> None:
         """Take a connection back; one to a server that is none of the client's is closed, for nobody else would."""
         pool = self._lent.pop(connection).pool
-        if not any(pool is known for known in _pools(self.client)):
+        if pool not in _pools(self.client):
             connection.disconnect()
         pool.release(connection)
 
     def _ask_anew(self) -> bool:
-        """Ask which server has which slots, and tell whether one has answered; those that have gone are left."""
+        """Ask which server has which slots, and tell whether one has answered; hang up on those that have gone."""
         before = _pools(self.client)
         with suppress(RedisClusterException, RedisError):
             self.client.nodes_manager.initialize()
-            known = _pools(self.client)
-            for pool in before:
-                if not any(pool is one for one in known):
-                    pool.disconnect(inuse_connections=False)
+            for pool in before - _pools(self.client):
+                pool.disconnect(inuse_connections=False)
             return True
         return False
 
@@ -266,11 +264,11 @@ def close_cluster(client: Any) -> None:
         pool.disconnect()
 
 
-def _pools(client: Any) -> list[redis.ConnectionPool]:
+def _pools(client: Any) -> set[redis.ConnectionPool]:
     """Return the connections to the servers that a client knows, those that it was first told of included."""
     manager = client.nodes_manager
     nodes = (*manager.nodes_cache.values(), *manager.startup_nodes.values())
-    return [node.redis_connection.connection_pool for node in nodes if node.redis_connection is not None]
+    return {node.redis_connection.connection_pool for node in nodes if node.redis_connection is not None}
 
 
 def data_cluster(cluster: Any, given: Mapping[str, Any]) -> RedisCluster:
