@@ -57,6 +57,16 @@ class Certificates:
         subprocess.run([need("openssl"), *arguments], cwd=self._folder, check=True, capture_output=True)
 
 
+def two_authorities(folder: Path) -> Certificates:
+    """Make an authority, certificates of a server and a client that it has signed, and another authority."""
+    made = Certificates(folder)
+    for authority in ("ca", "other"):
+        made.authority(authority)
+    made.sign("server", "ca", "IP:127.0.0.1")
+    made.sign("client", "ca")
+    return made
+
+
 @contextmanager
 def tls_server(certificates: Certificates, name: str, authority: str) -> Iterator[int]:
     """Start a server that shows a certificate, and asks its clients for one of an authority; gives its port."""

@@ -22,6 +22,7 @@ from redis.connection import AbstractConnection
 
 from tests.benchmarks.frames import Shape
 from tests.benchmarks.peers import BATCH, GROUP, Append, Consume, Read, our_stream, to_frame
+from tests.benchmarks.work import Work
 from walrus_ts.columnar import commands, resp, text
 
 _CHUNK = 5_000
@@ -99,15 +100,23 @@ class _Socket:
         return size
 
 
-class SocketAppend(Append):
-    """What ours has sent for this frame, byte for byte: WATCH, MULTI, the XADDs, EXEC, and its questions between."""
-
-    who = "bare socket, same bytes"
+class _BySocket(Work):
     is_limit = True
 
     def __init__(self, url: str, prefix: str, shape: Shape, rows: int) -> None:
         super().__init__(url, prefix, shape, rows)
         self.socket = _Socket(url)
+
+    def close(self) -> None:
+        """Close the socket."""
+        super().close()
+        self.socket.close()
+
+
+class SocketAppend(_BySocket, Append):
+    """What ours has sent for this frame, byte for byte: WATCH, MULTI, the XADDs, EXEC, and its questions between."""
+
+    who = "bare socket, same bytes"
 
     def prepare(self) -> None:
         """Record the bytes."""
@@ -126,11 +135,6 @@ class SocketAppend(Append):
     def run(self) -> int:
         """Send them, and take in the replies."""
         return self.socket.stream(self.payload, self.end)
-
-    def close(self) -> None:
-        """Close the socket."""
-        super().close()
-        self.socket.close()
 
 
 class SocketPipeline(SocketAppend):
@@ -152,15 +156,10 @@ class SocketPipeline(SocketAppend):
         return b"".join([*chunks, end]), end[-_END_BYTES:]
 
 
-class SocketFrame(Read):
+class SocketFrame(_BySocket, Read):
     """The replies that ours got for this range, thrown away; the server always has the next request at hand."""
 
     who = "bare socket, same replies"
-    is_limit = True
-
-    def __init__(self, url: str, prefix: str, shape: Shape, rows: int) -> None:
-        super().__init__(url, prefix, shape, rows)
-        self.socket = _Socket(url)
 
     def prepare(self) -> None:
         """Record the requests, and how long their replies are."""
@@ -182,21 +181,11 @@ class SocketFrame(Read):
         pages = [resp.parse(reply)[0] for reply in replies[1:]]  # the first asks for the record
         return to_frame([_decoded(entry) for page in pages for entry in page], self.shape)
 
-    def close(self) -> None:
-        """Close the socket."""
-        super().close()
-        self.socket.close()
 
-
-class SocketBatches(Consume):
+class SocketBatches(_BySocket, Consume):
     """What ours has sent to read and acknowledge all batches; the server always has the next request at hand."""
 
     who = "bare socket, same commands"
-    is_limit = True
-
-    def __init__(self, url: str, prefix: str, shape: Shape, rows: int) -> None:
-        super().__init__(url, prefix, shape, rows)
-        self.socket = _Socket(url)
 
     def prepare(self) -> None:
         """Record the requests, and how long their replies are."""
@@ -224,11 +213,6 @@ class SocketBatches(Consume):
     def _replies(self) -> list[bytes]:
         self.before()
         return [self.socket.collect(request) for request in self.requests]
-
-    def close(self) -> None:
-        """Close the socket."""
-        super().close()
-        self.socket.close()
 
 
 def _whole(sent: list[bytes]) -> Iterator[bytes]:

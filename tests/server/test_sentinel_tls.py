@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tests.sentinels import Sentinels, sentinels
-from tests.tls import Certificates
+from tests.tls import Certificates, two_authorities
 from walrus_ts import connect
 
 ROWS = 30_000
@@ -19,12 +19,7 @@ ROWS = 30_000
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Make an authority, what it has signed, and another authority."""
-    made = Certificates(tmp_path_factory.mktemp("certificates"))
-    for authority in ("ca", "other"):
-        made.authority(authority)
-    made.sign("server", "ca", "IP:127.0.0.1")
-    made.sign("client", "ca")
-    return made
+    return two_authorities(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")

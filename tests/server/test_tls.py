@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import redis
 
-from tests.tls import PASSPHRASE, Certificates, tls_server
+from tests.tls import PASSPHRASE, Certificates, tls_server, two_authorities
 from walrus_ts import Database, connect
 
 ROWS = 30_000
@@ -16,12 +16,8 @@ ROWS = 30_000
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Make two authorities, and certificates that they have signed."""
-    made = Certificates(tmp_path_factory.mktemp("certificates"))
-    for authority in ("ca", "other"):
-        made.authority(authority)
-    made.sign("server", "ca", "IP:127.0.0.1")
+    made = two_authorities(tmp_path_factory.mktemp("certificates"))
     made.sign("misnamed", "ca", "DNS:elsewhere")
-    made.sign("client", "ca")
     made.sign("stranger", "other")
     made.lock("client")
     return made
