@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.own_server import own_server
-from tests.proxy import Proxy
+from tests.proxy import Proxy, Way
 from tests.relay import Relay
 from walrus_ts import AppendError, Database, DataError, LateRowsError, SchemaError, TimeSeriesStream, connect
 from walrus_ts.pandas_io.restore import string_dtype
@@ -239,6 +240,34 @@ def test_a_connection_that_is_lost_behind_the_rows(tmp_path: Path) -> None:
                     done = 0
             assert direct.xlen(key) == done, place
         assert proxy.cuts > 20
+
+
+@pytest.mark.parametrize("way", ["requests", "replies"])
+@pytest.mark.parametrize("right", ["-echo", "-@all", "-evalsha", "-get"])
+def test_a_right_that_is_taken_away(tmp_path: Path, way: Way, right: str) -> None:
+    """Wherever a right is taken away, an append is done, or was not, or says that its rows may be stored."""
+    new, refused = seconds(4, "2024-01-02"), 0
+    with own_server(tmp_path) as own, connect(own.url) as direct, Proxy(own.port) as proxy:
+        acl = partial(direct.execute_command, "ACL", "SETUSER", "loader")
+        for number, place in enumerate(range(0, 3_000, 45)):
+            acl("on", ">secret", "+@all", "~*")
+            with connect(proxy.url.replace("://", "://loader:secret@")) as through:
+                stream = through.time_series("research", [f"{place}"])[f"{place}"]
+                if number % 2:
+                    stream.append(seconds(3))  # so that the next one goes at one round trip
+                before = len(stream)
+                proxy.act_after(place, way, lambda: acl(right))
+                try:
+                    stored = stream.append(new).rows
+                except redis.exceptions.NoPermissionError:
+                    stored, refused = 0, refused + 1
+                except AppendError as error:
+                    acl("+@all")
+                    stream.append(new[error.appended :], load=error.load)
+                    stored, refused = len(new), refused + 1
+                proxy.act_no_more()
+            assert direct.xlen(f"{place}") == before + stored, place
+    assert refused or (right, way) == ("-evalsha", "replies")  # whose reply is the last one
 
 
 @pytest.mark.parametrize("columns", [few.MOST_COLUMNS, 5_000])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import pyarrow as pa
+from redis.exceptions import RedisError
 
 from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
@@ -17,7 +18,7 @@ from walrus_ts.columnar.fitting import Fitted, fit
 from walrus_ts.columnar.labels import Label
 from walrus_ts.columnar.schema import Origin, Schema
 from walrus_ts.connection import check_count
-from walrus_ts.errors import AppendError, UsageError
+from walrus_ts.errors import AppendError, UsageError, WalrusTSError
 from walrus_ts.frame_stream.base import FrameStreamBase
 from walrus_ts.ids import StreamId
 from walrus_ts.pandas_io.write_few import Plan
@@ -26,7 +27,6 @@ from walrus_ts.times import parse_zone
 from walrus_ts.transfer.few import MOST_COLUMNS, MOST_ROWS, append_few, is_stored, stopped_at
 from walrus_ts.transfer.job import Appended, Job
 from walrus_ts.transfer.load import append
-from walrus_ts.transfer.patience import LOST
 from walrus_ts.transfer.scan import Range, fix_end, pages
 from walrus_ts.transfer.wire import Wire, check
 
@@ -211,13 +211,13 @@ class FrameWriter(FrameStreamBase):
         return is_stored(source.pool, self._records, id_, self._fit(table, schema, evolve=evolve))
 
     def _plan_few(self, frame: pd.DataFrame) -> None:
-        """Keep how such frames are written, for the next one."""
+        """Keep how such frames are written, for the next one; where that fails, that one goes the long way."""
         try:
             with Wire(self._source.pool) as wire:
                 record = check(wire.ask(command(b"GET", self._records.schema))[0], self._records.schema)
-        except LOST:  # the rows are stored; the next ones go the long way again
+            schema = None if record is None else Schema.from_json(record, self._records.schema)
+        except (RedisError, WalrusTSError):  # it is no error of this append, whose rows are stored
             return
-        schema = None if record is None else Schema.from_json(record, self._records.schema)
         if schema is not None and schema.origin is not None and len(schema.columns) <= MOST_COLUMNS:
             plan = Plan.of(frame, schema)
             self._few = None if plan is None else _Few(plan, record, schema.origin)

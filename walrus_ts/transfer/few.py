@@ -84,7 +84,8 @@ def append_few(pool: Pool, records: Records, record: bytes, origin: Origin, rows
     Raises
     ------
     AppendError
-        The connection was lost, and could not be made again: the rows may be stored; `is_stored` tells.
+        The connection was lost, and could not be made again, or the end of the answer was refused: the rows may be
+        stored; `is_stored` tells.
     redis.exceptions.RedisError
         The server was not to be had, or refuses; nothing is stored.
     """
@@ -103,7 +104,8 @@ def append_few(pool: Pool, records: Records, record: bytes, origin: Origin, rows
                 # Nothing is added now; but an earlier try, whose answer was lost, may have been carried out.
                 return lost and _lies_there(wire, records.key, *rows[0])
         except RedisError as error:
-            lost = lost or (sent and isinstance(error, LOST) and not isinstance(error, ElsewhereError))
+            unanswered = isinstance(error, LOST) or vars(error).get("unheard", False)
+            lost = lost or (sent and unanswered and not isinstance(error, ElsewhereError))
             if not lost and not isinstance(error, ElsewhereError):
                 raise
             patience.wait(error, partial(_stopped, records.key, rows) if lost else None)

@@ -246,9 +246,16 @@ def _is_refusal(error: BaseException | None) -> bool:
 
 
 def _refuse_without_end(replies: bytes) -> None:
-    """Raise the last of replies, behind which no end mark will come; unless they are not whole: a value may read so."""
+    """Raise the last of replies, behind which no end mark will come; unless they are not whole: a value may read so.
+
+    Where those before it are no errors, the error's `unheard` is true: the commands have been carried out.
+    """
     with suppress(ValueError):
-        check(resp.parse(replies)[-1])
+        *answers, last = resp.parse(replies)
+        if isinstance(last, resp.ErrorReply):
+            error = to_exception(last)
+            error.__dict__["unheard"] = not all(isinstance(answer, resp.ErrorReply) for answer in answers)
+            raise error
 
 
 def _refuse_demoted(replies: bytes | memoryview) -> None:
