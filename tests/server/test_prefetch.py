@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import redis
 
 import walrus_ts
 from tests.cluster import Cluster
@@ -91,17 +92,90 @@ def test_leaving_hands_back(db: walrus_ts.Database, key: Key, leave: str) -> Non
     assert sorted(found) == list(range(PIECE, N))
 
 
-def test_slow_work(db: walrus_ts.Database, key: Key) -> None:
-    """Rows that have waited too long are handed back, not given out late: each is delivered once, by all counts."""
-    ts = series(db, key(), n=N)
-    found: list[int] = []
-    for number, batch in enumerate(ts.batches(PIECE // 2, wait=0, claim_after=1, prefetch=True)):
-        assert set(batch.deliveries) == {1}
+@pytest.mark.parametrize("streams", [1, 3])
+def test_slow_work(db: walrus_ts.Database, key: Key, streams: int) -> None:
+    """Work that is slow at times changes neither the order of a stream's rows nor how often they are delivered."""
+    ts = series(db, *(key(str(n)) for n in range(streams)), n=2_000)
+    found: dict[str, list[int]] = {name: [] for name in ts.keys}
+    for number, batch in enumerate(ts.batches(200, wait=0, claim_after=2, prefetch=True)):
+        with batch:
+            assert set(batch.deliveries) == {1}
+            for name, frame in batch.frame.groupby("stream", observed=True):
+                found[str(name)] += frame["x"].tolist()
+            if number % 4 == 1:
+                time.sleep(0.2)
+    assert found == {name: list(range(2_000)) for name in ts.keys}
+    assert set(ts.status()["pending"]) == {0}
+
+
+def test_claim_after_begins_when_rows_are_given_out(db: walrus_ts.Database, key: Key) -> None:
+    """Rows that have waited are nobody else's for as long as others: what they waited for is not taken off."""
+    ts = series(db, key(), n=400)
+    with ts.batches(100, wait=0, claim_after=2, prefetch=True) as batches:
+        next(batches).ack()
+        next(batches).ack()
+        time.sleep(0.8)
+        batch = next(batches)  # had been read ahead
+        time.sleep(1.5)
+        assert [take(other) for other in ts.batches(500, wait=0, claim_after=2)] == [list(range(300, 400))]
+        assert batch.ack() == 100
+
+
+def test_rows_that_others_have_taken_over(db: walrus_ts.Database, key: Key) -> None:
+    """Rows that another consumer has taken over while they waited are not given out."""
+    ts = series(db, key(), n=500)
+    batches = ts.batches(100, wait=0, claim_after=60, prefetch=True)
+    found = take(next(batches))
+    time.sleep(0.05)
+    ids = ts[key()].frame(ids=True)["stream_id"][100:150].tolist()
+    db.xclaim(key(), "readers", "thief", 0, ids, justid=True)
+    time.sleep(1.1)
+    for batch in batches:
         found += take(batch)
-        if number % 3 == 0:
-            time.sleep(0.2)
-    assert sorted(found) == list(range(N))
-    assert ts[key()].pending_frame().empty
+    assert sorted(found) == [*range(100), *range(150, 500)]
+    assert ts[key()].pending_frame()["consumer"].tolist() == ["thief"] * 50
+
+
+def test_extend_gives_back(db: walrus_ts.Database, key: Key) -> None:
+    """Work that says that it goes on leaves what was read ahead to others."""
+    ts = series(db, key(), n=300)
+    with ts.batches(100, wait=0, prefetch=True) as batches:
+        batch = next(batches)
+        batch.extend()
+        assert [take(other) for other in ts.batches(200, wait=0)] == [list(range(100, 200)), list(range(200, 300))]
+        assert batch.ack() == 100
+        assert list(batches) == []
+
+
+def test_a_row_is_not_given_up_unseen(db: walrus_ts.Database, key: Key) -> None:
+    """Where one delivery is all that a row has, it is not delivered ahead."""
+    ts = series(db, key(), n=3)
+    with ts.batches(1, wait=0, max_deliveries=1, prefetch=True) as batches:
+        next(batches).ack()
+        time.sleep(0.05)
+        assert ts[key()].pending_frame().empty
+
+
+def test_a_pool_that_waits(url: str, db: walrus_ts.Database, key: Key) -> None:
+    """A pool whose users wait for each other's connections lends none ahead: they might wait for ever."""
+    series(db, key(), n=300)
+    options = walrus_ts.connect(url).connection_pool.connection_kwargs
+    kinds = {} if "path" not in options else {"connection_class": redis.UnixDomainSocketConnection}
+    pool = redis.BlockingConnectionPool(max_connections=1, timeout=None, **kinds, **options)
+    with walrus_ts.Database(connection_pool=pool) as own:
+        batches = own.time_series("readers", [key()]).batches(100, wait=0, prefetch=True)
+        assert [number for batch in batches for number in take(batch)] == list(range(300))
+    pool.disconnect()
+
+
+def test_a_group_that_is_set_back(db: walrus_ts.Database, key: Key) -> None:
+    """What was read ahead is handed back, whatever others have done to the group's position."""
+    ts = series(db, key(), n=300)
+    with ts.batches(100, wait=0, prefetch=True) as batches:
+        next(batches).ack()
+        time.sleep(0.05)
+        db.xgroup_setid(key(), "readers", "0")
+    assert ts[key()].pending_frame()["deliveries"].tolist() == [0] * 100
 
 
 def test_workers_side_by_side(url: str, db: walrus_ts.Database, key: Key) -> None:
@@ -186,7 +260,7 @@ def test_a_transaction(db: walrus_ts.Database, key: Key) -> None:
 
 
 def test_a_cluster(tmp_path: Path) -> None:
-    """In a cluster, each slot's rows are read ahead."""
+    """In a cluster, each slot's rows are read ahead, and handed back at the end, though a server is away."""
     cluster = Cluster(tmp_path)
     cluster.start()
     try:
@@ -195,13 +269,23 @@ def test_a_cluster(tmp_path: Path) -> None:
             ts.create(mkstream=True)
             for name in "abc":
                 ts[name].append(rows(N))
+            batches = ts.batches(PIECE, wait=0, prefetch=True)
             found: dict[str, list[int]] = {name: [] for name in "abc"}
-            for batch in ts.batches(PIECE, wait=0, prefetch=True):
+            for batch in batches:
                 with batch:
                     for name, frame in batch.frame.groupby("stream", observed=True):
                         found[str(name)] += frame["x"].tolist()
             assert found == {name: list(range(N)) for name in "abc"}
             assert ts.status()["pending"].tolist() == [0, 0, 0]
+            for name in "abc":
+                ts[name].append(rows(N, "2025"))
+            batches = ts.batches(PIECE, wait=0, prefetch=True)
+            for _ in "abc":
+                next(batches).ack()
+            cluster.master("a").kill()
+            batches.close()
+            for name in "bc":
+                assert set(ts[name].pending_frame()["deliveries"]) == {0}
     finally:
         cluster.end()
 

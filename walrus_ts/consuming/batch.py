@@ -18,9 +18,9 @@ from redis.exceptions import RedisError
 from walrus_ts.columnar.commands import id_list
 from walrus_ts.errors import BatchLostError, GroupMissingError, UsageError
 from walrus_ts.ids import Ids
+from walrus_ts.transfer.batches import Feed
 from walrus_ts.transfer.commit import commit
 from walrus_ts.transfer.job import Job
-from walrus_ts.transfer.member import Member
 
 _LEAVING = (KeyboardInterrupt, SystemExit, GeneratorExit)
 _LONGEST_REASON = 500
@@ -115,9 +115,7 @@ class Batch:
         keys: Sequence[bytes],
         deliveries: npt.NDArray[np.int64],
         lost: int,
-        member: Member,
-        most: int,
-        idle_ms: int,
+        feed: Feed,
     ) -> None:
         self.deliveries = deliveries
         self.lost = lost
@@ -125,9 +123,8 @@ class Batch:
         self._keys = keys  # of the streams that rows are from
         self._open = np.ones(len(deliveries), bool)  # neither acknowledged nor rejected, nor known to be another's
         self._failed = False
-        self._member = member
-        self._most = most
-        self._idle_ms = idle_ms
+        self._feed = feed
+        self._member = feed.member
         self._transaction: Transaction | None = None
 
     @property
@@ -206,7 +203,7 @@ class Batch:
     def extend(self) -> None:
         """Say that the work goes on: `claim_after` begins anew, and nobody may claim the rows until then.
 
-        It counts no delivery.
+        It counts no delivery. What was read ahead (`prefetch`) is handed back: others may have it now.
 
         Raises
         ------
@@ -214,11 +211,13 @@ class Batch:
             Another consumer has claimed or finished some of the rows (`.rows`, their ids): those are not taken back,
             and are this batch's no longer. The others are extended.
         """
+        self._feed.hand_back_ahead()
         gone: list[bytes] = []
         for key, mask in self._by_key(self._open):
-            found = self._member.extend(key, self._rows.ids[mask])
+            ids = id_list(self._rows.ids[mask])
+            found = self._member.extend(key, ids)
             names = set(found)
-            self._open[mask] = [id_ not in names for id_ in id_list(self._rows.ids[mask])]
+            self._open[mask] = [id_ not in names for id_ in ids]
             gone += found
         if gone:
             raise BatchLostError(
@@ -320,7 +319,7 @@ class Batch:
         if not self._failed:
             with suppress(RedisError, GroupMissingError):
                 for key, mask in self._by_key(self._open):
-                    self._member.hand_back(key, self._rows_at(mask), self._idle_ms)
+                    self._member.hand_back(key, self._rows_at(mask), self._feed.claim_ms)
 
     def _leave(self, error: BaseException) -> None:
         """Hand rows back where the work was interrupted; where it failed, leave them pending for another delivery.
@@ -331,7 +330,7 @@ class Batch:
             self.hand_back()
             return
         self._failed = True
-        if len(self) == 1 and self.deliveries[0] >= self._most:
+        if len(self) == 1 and self.deliveries[0] >= self._feed.most:
             with suppress(RedisError, GroupMissingError):  # it is given up when it is met again
                 self.reject(reason=f"{type(error).__name__}: {error}"[:_LONGEST_REASON])
 

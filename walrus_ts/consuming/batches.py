@@ -83,7 +83,7 @@ class Batches(Iterator[Batch]):
             (one,) = deliveries
             few = self._tables.few(one.key, one.replies)
             if few is not None:  # one row, say, for which the consumer was waiting
-                return Batch(few, [one.key], one.deliveries, lost, feed.member, feed.most, feed.claim_ms)
+                return Batch(few, [one.key], one.deliveries, lost, feed)
         parts, counts = [], []
         for delivery in deliveries:
             table = self._tables.read(delivery.key, delivery.replies)
@@ -93,7 +93,7 @@ class Batches(Iterator[Batch]):
             counts.append(delivery.deliveries[table.kept])
         stacked = stack(parts, self._stream_name, self._tables.labels)
         keys, counted = [part.key for part in parts], np.concatenate(counts)[stacked.order]
-        return Batch(stacked, keys, counted, lost, feed.member, feed.most, feed.claim_ms)
+        return Batch(stacked, keys, counted, lost, feed)
 
     def _hand_back(self, deliveries: list[Delivery]) -> None:
         """Hand back rows that no batch can be made of, by no fault of their own: two of the data's labels, Ctrl-C."""
@@ -109,12 +109,11 @@ class Batches(Iterator[Batch]):
         self._bar.close()
         if self._in_hand is not None:
             self._in_hand.hand_back()
-        with suppress(RedisError, GroupMissingError):
-            for feed in self._feeds:
-                feed.settle()
-        if self._unnamed:
+        for feed in self._feeds:  # in a cluster, the server of one may be away
             with suppress(RedisError, GroupMissingError):
-                for feed in self._feeds:
+                feed.settle()
+            if self._unnamed:
+                with suppress(RedisError, GroupMissingError):
                     feed.member.leave()
 
     def __enter__(self) -> Self:

@@ -79,8 +79,8 @@ class FrameConsumer(FrameStreamBase):
             Name of a column that says which stream a row is from; there is none without it.
         prefetch : bool
             Have the server read on while a batch is worked on: faster, where that takes less than a second. It takes a
-            second connection, and the rows that were read ahead are pending, too; where they have waited for a second,
-            or a tenth of `claim_after`, and at the end, they are handed back as if they had not been delivered.
+            second connection, and up to 2,500 rows of each stream are pending that are not in hand yet. At the end they
+            are handed back as if they had not been delivered: leave the loop by a ``with`` block of the iterator.
 
         Returns
         -------

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from redis.connection import BlockingConnectionPool
 from redis.exceptions import RedisError
 
-from walrus_ts.columnar.replies import EntriesReply, parse_streams
-from walrus_ts.transfer.member import PIECE, Member
+from walrus_ts.columnar.replies import EntriesReply
+from walrus_ts.transfer.member import Member
 from walrus_ts.transfer.wire import Wire
 
 
 @dataclass(slots=True)
 class Ahead:
-    """The next piece of new rows, under way on a connection of its own.
+    """The first piece of the next delivery of new rows, under way on a connection of its own.
 
-    The server delivers its rows when it makes them: to give the piece up is to lose a reply.
+    The server delivers its rows when it makes them. So they are to be read, or handed back; where the piece is given up
+    otherwise, it is a reply that was lost.
 
     Parameters
     ----------
@@ -30,50 +32,48 @@ class Ahead:
     member: Member
     count: int
     _wire: Wire | None = field(init=False, default=None)
-    _holding: ExitStack = field(init=False, default_factory=ExitStack)  # gives it back
-    _asked: int = field(init=False, default=0)  # how many rows
     _since: float = field(init=False, default=0.0)
 
     @property
+    def under_way(self) -> bool:
+        """Tell whether a piece has been asked for."""
+        return self._wire is not None and self._wire.busy
+
+    @property
     def seconds(self) -> float:
-        """For how long a piece has been under way; 0 where none is."""
-        return time.monotonic() - self._since if self._asked else 0.0
+        """For how long the piece has been under way; 0 where none is."""
+        return time.monotonic() - self._since if self.under_way else 0.0
 
-    def begin(self) -> None:
-        """Ask for the first piece of the next delivery; where no connection is to be had, for none."""
+    def ask(self) -> None:
+        """Ask for the piece; where no connection is to be had at once, for none."""
+        if isinstance(self.member.pool, BlockingConnectionPool):  # it may wait for the one that the caller holds
+            return
         with suppress(RedisError):
-            self._wire = self._holding.enter_context(Wire(self.member.pool))
-            self._ask(self._wire, self.count)
+            if self._wire is None:
+                self._wire = Wire(self.member.pool).__enter__()
+            self._since = time.monotonic()
+            self.member.ask_new(self._wire, self.count)
 
-    def take(self, *, more: bool) -> Iterator[dict[bytes, EntriesReply]]:
-        """Take the pieces of one delivery, as `Member.read_new` yields them; none where none was asked for.
+    def read(self, when_full: Callable[[], None] | None) -> Iterator[dict[bytes, EntriesReply]]:
+        """Read a delivery that begins with the piece (`Member.read_new`); none where none is under way."""
+        if self._wire is not None and self._wire.busy:
+            yield from self.member.read_new(self._wire, self.count, None, when_full)
 
-        Parameters
-        ----------
-        more : bool
-            Go on to the next delivery when the last piece of this one has come full.
+    def hand_back(self, claim_ms: int) -> None:
+        """Hand the piece's rows back as if they had not been delivered.
+
+        Raises
+        ------
+        GroupMissingError
+        redis.exceptions.RedisError
+            The reply was lost, or the server has been away for a second, or refuses.
         """
-        left = self.count
-        while self._wire is not None and self._asked:
-            reply, asked, self._asked = self._wire.receive(), self._asked, 0
-            full = self.member.is_full(reply, asked)
-            left -= asked
-            if full and (left > 0 or more):
-                self._ask(self._wire, left or self.count)
-            yield parse_streams(reply, self.member.keys)
-            if left == 0:
-                break
-        if not self._asked:
-            self.leave()
+        if self._wire is not None and self._wire.busy:
+            for key, reply in self.member.receive_new(self._wire).items():
+                self.member.hand_back(key, [(id_, 1) for id_ in reply.ids()], claim_ms)
 
-    def leave(self) -> bool:
-        """Give up what is under way; return whether there was something."""
-        found = bool(self._asked)
-        self._asked, self._wire = 0, None
-        self._holding.close()
-        return found
-
-    def _ask(self, wire: Wire, left: int) -> None:
-        self.member.ask_new(wire, min(left, PIECE))
-        if wire.busy:
-            self._asked, self._since = min(left, PIECE), time.monotonic()
+    def leave(self) -> None:
+        """Give the connection back, and the piece up, where one is under way."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.__exit__(None, None, None)

@@ -76,8 +76,8 @@ class Feed:
     prepare : callable
         Is called with a stream's key and a reply, while the server works on the next one.
     prefetch : bool
-        When a delivery of new rows is full, have the server read the first ones of the next. They are taken up by the
-        next delivery of new rows, or handed back: where that is late, and at the end.
+        When a delivery of new rows is full, have the server read the first ones of the next, which are the next to be
+        taken, or handed back at the end.
     """
 
     member: Member
@@ -116,8 +116,6 @@ class Feed:
         now = time.monotonic()
         end = None if wait is None else now + wait
         self._quick = now - self._given <= self._longest_ahead
-        if self._ahead.seconds > self._longest_ahead:
-            self._unsettle()
         patience, missing = Patience(), False
         while True:
             try:
@@ -157,11 +155,20 @@ class Feed:
         redis.exceptions.RedisError
             The server is away, or refuses.
         """
-        if self._ahead.leave():
-            self._settled = False
+        try:
+            self.hand_back_ahead()
+        finally:
+            self._ahead.leave()
         if self._newest and not self._settled:
             with Wire(self.member.pool) as wire:
                 self._settle(wire)
+
+    def hand_back_ahead(self) -> None:
+        """Hand back what was asked for ahead; where that cannot be done, it is a reply that was lost."""
+        try:
+            self._ahead.hand_back(self.claim_ms)
+        except (RedisError, GroupMissingError):
+            self._unsettle()
 
     def _unsettle(self) -> None:
         """Remember that a reply was lost, and with it what was asked for ahead."""
@@ -170,8 +177,8 @@ class Feed:
 
     @property
     def _longest_ahead(self) -> float:
-        """How many seconds rows may wait that were asked for ahead: they are pending, and others may claim them."""
-        return min(_LONGEST_AHEAD, self.claim_ms / 10_000)
+        """How many seconds rows may wait that were asked for ahead, before they have to be extended."""
+        return min(_LONGEST_AHEAD, self.claim_ms / 20_000)
 
     def _block_ms(self, left: float | None) -> int:
         until_look = self._next_look - time.monotonic()
@@ -201,8 +208,8 @@ class Feed:
             after = b"(" + listed[-1][0]
 
     def _round(self, wire: Wire, block_ms: int | None) -> list[Delivery]:
-        """Ask the sources in turn; where there is nothing, wait for new rows."""
-        if self._new_first:
+        """Ask the sources in turn; where there is nothing, wait for new rows. What was asked for ahead comes first."""
+        if self._new_first or self._ahead.under_way:
             self._new_first = False
             if found := self._new(wire, None):
                 return found
@@ -246,10 +253,32 @@ class Feed:
 
     def _new(self, wire: Wire, block_ms: int | None) -> list[Delivery]:
         """Read new rows: first those that were asked for ahead."""
-        more = self.prefetch and self._quick
-        return self._read(self._ahead.take(more=more)) or self._read(
-            self.member.read_new(wire, self.count, block_ms, self._ahead.begin if more else None)
-        )
+        ahead = self._ahead.ask if self._may_look_ahead() else None
+        late = self._ahead.seconds > self._longest_ahead
+        found = self._read(self._ahead.read(ahead))
+        if late and not self._extend(found):
+            self._next_look = 0.0
+            return self._old(wire)
+        return found or self._read(self.member.read_new(wire, self.count, block_ms, ahead))
+
+    def _may_look_ahead(self) -> bool:
+        """Tell whether to have the server read on.
+
+        Not for work that is slow, nor where it is the turn of what was delivered before, nor where a row is given up
+        when it has been delivered once: nobody may have seen it.
+        """
+        others = self._backlog or time.monotonic() >= self._next_look
+        return self.prefetch and self._quick and not others and self.most > 1
+
+    def _extend(self, found: list[Delivery]) -> bool:
+        """Extend rows that have waited; where others have claimed some of them, hand back those that are left."""
+        rows = {delivery.key: [id_ for id_, _ in delivery.rows()] for delivery in found}
+        gone = {key: set(self.member.extend(key, ids)) for key, ids in rows.items()}
+        if not any(gone.values()):
+            return True
+        for key, ids in rows.items():
+            self.member.hand_back(key, [(id_, 1) for id_ in ids if id_ not in gone[key]], self.claim_ms)
+        return False
 
     def _read(self, found: Iterator[dict[bytes, EntriesReply]]) -> list[Delivery]:
         """Read pieces; where the connection is lost behind one, those that have come are what there is."""

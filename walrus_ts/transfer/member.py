@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from walrus_ts.cluster import ElsewhereError, SlotPool
 from walrus_ts.columnar import resp
-from walrus_ts.columnar.commands import bulk, command, command_of_ids, id_list
+from walrus_ts.columnar.commands import bulk, command, command_of_ids
 from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
 from walrus_ts.columnar.schema import Records
 from walrus_ts.errors import GroupMissingError
@@ -80,6 +80,7 @@ class Member:
         Parameters
         ----------
         wire : Wire
+            Where it is busy, the first piece has been asked for (`ask_new`).
         count : int, optional
             Rows of a stream at most.
         block_ms : int, optional
@@ -98,42 +99,47 @@ class Member:
             The group does not exist on one of the streams.
         """
         left = count or 0
-        asked = min(left, PIECE)
-        request = self._read_new(asked, block_ms)
-        reply = wire.exchange(request) if block_ms is None else wire.wait(request, block_ms)
+        if wire.busy:
+            reply = wire.receive()
+        elif block_ms is None:
+            reply = wire.exchange(self._read_new(left, None))
+        else:
+            reply = wire.wait(self._read_new(left, block_ms), block_ms)
         while True:
-            full = self.is_full(reply, asked)
-            left -= asked
-            asked = min(left, PIECE)
-            if full and left > 0:
-                self.ask_new(wire, asked)
+            self._refused(reply)
+            full = left > 0 and self._is_full(reply, min(left, PIECE))
+            left = max(0, left - PIECE)
+            if full and left:
+                self.ask_new(wire, left)
             elif full and when_full is not None:
                 when_full()
             yield parse_streams(reply, self.keys)
-            if not wire.busy:
+            if not (full and left and wire.busy):
                 return
             reply = wire.receive()
 
-    def ask_new(self, wire: Wire, count: int) -> None:
-        """Ask for new rows; where the connection is lost, `receive` will notice: what has come is not lost with it."""
-        with suppress(*LOST):
-            wire.send([self._read_new(count, None)])
+    def ask_new(self, wire: Wire, left: int) -> None:
+        """Ask for the next piece of new rows, of which so many are wanted.
 
-    def _read_new(self, count: int, block_ms: int | None) -> bytes:
-        limit = [b"COUNT", b"%d" % count] if count else []
+        Where the connection is lost, `receive` will notice: what has come before is not lost with it.
+        """
+        with suppress(*LOST):
+            wire.send([self._read_new(left, None)])
+
+    def receive_new(self, wire: Wire) -> dict[bytes, EntriesReply]:
+        """Take the piece that has been asked for, and ask for no more."""
+        reply = wire.receive()
+        self._refused(reply)
+        return parse_streams(reply, self.keys)
+
+    def _read_new(self, left: int, block_ms: int | None) -> bytes:
+        limit = [b"COUNT", b"%d" % min(left, PIECE)] if left else []
         block = [] if block_ms is None else [b"BLOCK", b"%d" % block_ms]
         where = [b"STREAMS", *self.keys, *[b">"] * len(self.keys)]
         return command(b"XREADGROUP", b"GROUP", self.group, self.consumer, *limit, *block, *where)
 
-    def is_full(self, reply: memoryview, count: int) -> bool:
-        """Tell whether some stream has all rows that were asked for; a value that reads so costs a request more.
-
-        Raises
-        ------
-        GroupMissingError
-            The group does not exist on one of the streams.
-        """
-        self._refused(reply)
+    def _is_full(self, reply: memoryview, count: int) -> bool:
+        """Tell whether some stream has all rows that were asked for; a value that reads so costs a request more."""
         if len(reply) < count * _SHORTEST_ENTRY:
             return False
         heads = (re.escape(b"%b*%d\r\n" % (bulk(key), count)) for key in self.keys)
@@ -180,7 +186,7 @@ class Member:
     def ack(self, key: bytes, ids: Ids) -> int:
         """Acknowledge rows (XACK), also over lost connections; return how many were pending.
 
-        Ids are uint64 of shape (n, 2), here and in `extend`.
+        Ids are uint64 of shape (n, 2).
         """
         parts = [b"XACK", key, self.group]
 
@@ -201,11 +207,11 @@ class Member:
             moved, lost = moved + counts[0], lost + counts[1]
         return moved, lost
 
-    def extend(self, key: bytes, ids: Ids) -> list[bytes]:
+    def extend(self, key: bytes, ids: Sequence[bytes]) -> list[bytes]:
         """Begin the time anew after which rows may be claimed; return those that are no longer this consumer's."""
         gone: list[bytes] = []
-        for some in _slices(ids):
-            gone += self._run(EXTEND, [key], [self.group, self.consumer, *id_list(some)])
+        for at in range(0, len(ids), _IDS_A_COMMAND):
+            gone += self._run(EXTEND, [key], [self.group, self.consumer, *ids[at : at + _IDS_A_COMMAND]])
         return gone
 
     def hand_back(self, key: bytes, rows: Sequence[tuple[bytes, int]], idle_ms: int) -> None:
