@@ -98,6 +98,20 @@ class TestOrder:
         stream.append(frame.sort_index(kind="stable"))
         assert stream.frame()["x"].tolist() == [0, 3, 2, 1]
 
+    @pytest.mark.parametrize("tz", [None, "Europe/Berlin"])
+    def test_a_clock_set_back(self, db: Database, key: Callable[..., str], tz: str | None) -> None:
+        """Local times that go back within an hour may be of a clock that was set back: the cure keeps their order."""
+        stream = db.time_series("research", [key()], tz=tz)[key()]
+        frame = at("2024-10-27 02:10", "2024-10-27 02:50", "2024-10-27 02:50", "2024-10-27 02:04", "2024-10-27 02:50")
+        with pytest.raises(UsageError, match="clock was set back") as caught:
+            stream.append(frame)
+        (cure,) = re.findall(r"`(frame\.index = frame\.index\.tz_localize\(.*)`", str(caught.value))
+        exec(cure.replace("'...'", "'Europe/Berlin'"), {"frame": frame, "np": np})
+        stream.append(frame)
+        assert stream.frame()["x"].tolist() == [0, 1, 2, 3, 4]
+        hours = [f"2024-10-27 0{hour}" for hour in (0, 0, 0, 1, 1)]
+        assert [f"{time.tz_convert('UTC'):%Y-%m-%d %H}" for time in stream.frame().index] == hours
+
     def test_late_rows(self, stream: TimeSeriesStream) -> None:
         """Late rows are an error that says how many, the first of them, and what the stream ends with."""
         stream.append(at("2024-01-02"))

@@ -32,7 +32,8 @@ def load(
         str | None, typer.Option(metavar="COLUMN", help="The column of times, where there are several.")
     ] = None,
     tz: Annotated[
-        str | None, typer.Option("--tz", metavar="ZONE", help="The zone of times that have none in the file.")
+        str | None,
+        typer.Option("--tz", metavar="ZONE", help="The zone of times that have none in the file; others keep theirs."),
     ] = None,
     name: Annotated[
         str | None,

@@ -38,6 +38,8 @@ _CURES = {
     "begun with another frame": "--load NAME",
     "the index is out of order": "sort the file first; a CSV whose first column are such times as 2024-06-03 09:30, by "
     "`(sed -u 1q; LC_ALL=C sort -s -t, -k1,1) < FILE > NEW`",
+    "a local clock was set back": "but write times of an hour that came twice with their offset before, as in "
+    "2024-10-27 02:30+01:00",
     "the index has no time (NaT)": "take the rows without a time out of the file; of a CSV whose first column they "
     "are, by `grep -v '^,' FILE > NEW`",
 }

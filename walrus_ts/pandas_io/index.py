@@ -17,6 +17,7 @@ from walrus_ts.errors import UsageError
 from walrus_ts.ids import COUNTERS, TICKS, Unit
 from walrus_ts.times import parse_zone, zone_name
 
+_SET_BACK = pd.Timedelta(hours=1)  # by a clock, in autumn
 _YEAR_10000 = 253_402_300_800  # seconds since 1970
 
 
@@ -37,9 +38,16 @@ def checked_index(index: pd.Index, zone: tzinfo | None) -> pd.DatetimeIndex:
     if not index.is_monotonic_increasing:
         ticks = index.asi8
         row = int(np.argmax(ticks[1:] < ticks[:-1])) + 1
+        clock = ""
+        if index.tz is None and index[row - 1] - index[row] < _SET_BACK:
+            localised = f"frame.index.tz_localize({str(zone or '...')!r}, ambiguous=np.arange(len(frame)) < {row})"
+            clock = (
+                " But where a local clock was set back there, do not sort, and tell its two hours apart: "
+                f"`frame.index = {localised}`."
+            )
         raise UsageError(
             f"the index is out of order: row {row}, {index[row]}, is older than row {row - 1}, {index[row - 1]}. Sort "
-            "it: `frame.sort_index(kind='stable')`.",
+            f"it: `frame.sort_index(kind='stable')`.{clock}",
             row=row,
         )
     if zone is not None and index.tz is None:

@@ -92,7 +92,8 @@ def _set_index(frame: pd.DataFrame, time: Label) -> pd.DataFrame:
     if not isinstance(indexed.index, pd.DatetimeIndex):
         dtype = frame[time].dtype
         numbers = pd.api.types.is_numeric_dtype(dtype)
-        unit, hint = (", unit='s'", "") if numbers else ("", ", with `dayfirst=True` where the day comes first")
+        hint = ", with `dayfirst=True` where the day comes first, and `utc=True` where times have offsets"
+        unit, hint = (", unit='s'", "") if numbers else ("", hint)
         raise UsageError(
             f"the column {time!r} has to hold times, of a datetime64 dtype; found {dtype}. Convert it: "
             f"`frame[{time!r}] = pd.to_datetime(frame[{time!r}]{unit})`{hint}.",

@@ -83,12 +83,17 @@ class Job:
         return f"stream {self.records.key.decode(errors='backslashreplace')!r}"
 
 
+_LATE_CURE = (
+    "`late='skip'` leaves them out. A load with a name (`load='...'`) may be repeated, and stores what is missing"
+)
+
+
 def check_late(
     job: Job,
     times: pa.TimestampArray,
     state: StreamState | None,
     position: int = 0,
-    cure: str = "`late='skip'` leaves them out",
+    cure: str = _LATE_CURE,
 ) -> None:
     """Refuse rows that are older than the end of their stream.
 
