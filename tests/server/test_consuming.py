@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import redis
 
 import walrus_ts
 from tests.consuming import Key, rows, series, xs
@@ -518,6 +519,17 @@ def test_a_group_that_does_not_exist(db: walrus_ts.Database, key: Key) -> None:
         with pytest.raises(GroupMissingError, match=r"create\(\)"):
             ts.read_frame()
         ts[key()].append(rows(1))
+
+
+def test_a_key_of_another_type(db: walrus_ts.Database, key: Key) -> None:
+    """A stream in whose place another type lies is named."""
+    series(db, key())
+    db.delete(key())
+    db.set(key(), "text")
+    with pytest.raises(redis.ResponseError, match=f"WRONGTYPE.*{key()}"):
+        next(db.time_series("readers", [key()]).batches(wait=0))
+    with pytest.raises(redis.ResponseError, match=f"WRONGTYPE.*{key()}"):
+        db.time_series("readers", [key()])[key()].read_frame()
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ class Member:
         for key, reply in zip(self.keys, replies, strict=True):
             if isinstance(reply, resp.ErrorReply) and "no such key" in reply.message:
                 continue
-            for group in check(reply):
+            for group in check(reply, key):
                 facts = dict(zip(group[::2], group[1::2], strict=True))
                 if facts[b"name"] == self.group:
                     found[key] = facts[b"last-delivered-id"]
@@ -294,7 +294,7 @@ class Member:
     def _refused(self, reply: memoryview) -> None:
         """Raise what the server has answered, where it is an error."""
         try:
-            refuse_error(reply)
+            refuse_error(reply, *self.keys)
         except ResponseError as error:
             if isinstance(self.pool, SlotPool) and str(error).startswith("UNBLOCKED"):
                 # Redis 7 says so also where the stream moves with its slot; where it was deleted, the next try tells.

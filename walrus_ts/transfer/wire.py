@@ -297,10 +297,10 @@ def to_exception(reply: resp.ErrorReply) -> Exception:
     return _ERRORS[code](rest) if code in _ERRORS else ResponseError(reply.message.removeprefix("ERR "))
 
 
-def refuse_error(reply: memoryview) -> None:
-    """Raise a reply, with the slack behind it, where it is an error."""
+def refuse_error(reply: memoryview, *keys: bytes) -> None:
+    """Raise a reply, with the slack behind it, where it is an error (`check`)."""
     if reply[:1].tobytes() == b"-":
-        check(resp.parse(reply[:-SLACK])[0])
+        check(resp.parse(reply[:-SLACK])[0], *keys)
 
 
 def check(reply: Any, *keys: bytes) -> Any:
