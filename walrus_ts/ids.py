@@ -54,7 +54,7 @@ class StreamId(NamedTuple):
         if match is None:
             raise UsageError(f"a stream id is two numbers, as in '1514764800000-0'; found {text!r}", id=text)
         parsed = cls(int(match[1]), int(match[2] or 0))
-        if max(parsed) > MAX_SEQUENCE:
+        if parsed.milliseconds > MAX_SEQUENCE or parsed.sequence > MAX_SEQUENCE:
             raise UsageError(f"the numbers of a stream id have 64 bits; found {text!r}", id=text)
         return parsed
 

@@ -216,7 +216,7 @@ def parse_streams(data: memoryview, keys: Sequence[bytes]) -> dict[bytes, Entrie
     ValueError
         The bytes are no reply of this kind.
     """
-    if bytes(data[:-SLACK]) == b"*-1\r\n":
+    if data[:5].tobytes() == b"*-1\r\n":
         return {}
     if len(data) < _SMALL:
         return _streams_of_objects(data)

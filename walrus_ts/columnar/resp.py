@@ -53,8 +53,7 @@ def parse(data: bytes | bytearray | memoryview) -> list[Any]:
 
 def _parse_hiredis(data: bytes | bytearray | memoryview) -> list[Any]:
     reader = hiredis.Reader(replyError=ErrorReply, protocolError=ValueError, errors="replace")
-    reader.feed(bytes(data))
-    reader.feed(_END)  # `has_data` knows nothing of a reply that was read in part
+    reader.feed(bytes(data) + _END)  # `has_data` knows nothing of a reply that was read in part
     replies = []
     try:
         while (reply := reader.gets()) is not False:

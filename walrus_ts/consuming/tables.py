@@ -43,7 +43,7 @@ class Read:
     spoiled: dict[int, str]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Few:
     """A few rows of one stream, as `Stacked` has them; what costs more than to read them is made when it is wanted."""
 
@@ -129,7 +129,7 @@ class Tables:
     def few(self, key: bytes, replies: Sequence[EntriesReply]) -> Few | None:
         """Decode a few plain entries without Arrow; None where they are others."""
         entries = replies[0].objects
-        if len(replies) > 1 or not entries or len(entries) > FEW or any(fields is None for _, fields in entries):
+        if len(replies) > 1 or not entries or len(entries) > FEW:
             return None
         plan = self._decoder(key).few
         rows = None if plan is None else plan.read(entries)

@@ -26,8 +26,8 @@ from walrus_ts.pandas_io.restore import string_dtype
 Texts = Sequence[bytes | None]  # of one column; None where an entry does not have the field
 Entry = Sequence[Any]  # its id, and its fields and values in turn
 
-_FLOAT = re.compile(rb"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
-_INTEGER = re.compile(rb"-?\d+")
+_is_float = re.compile(rb"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?").fullmatch
+_is_integer = re.compile(rb"-?\d+").fullmatch
 
 
 class _UnfitError(Exception):
@@ -64,8 +64,10 @@ class Reading:
         ids = [StreamId.parse(id_) for id_, _ in entries]
         return FewRows(self, values, ids) if all(expresses(self.schema.unit, id_) for id_ in ids) else None
 
-    def _texts(self, fields: list[bytes]) -> Texts:
+    def _texts(self, fields: list[bytes] | None) -> Texts:
         """Return an entry's values in the columns' order."""
+        if fields is None:  # it was deleted while it was pending
+            raise _UnfitError
         if fields[::2] == self.fields:
             return fields[1::2]
         values = dict(zip(fields[::2], fields[1::2], strict=True))
@@ -74,7 +76,7 @@ class Reading:
         return [values.get(field) for field in self.fields]
 
 
-@dataclass(frozen=True)
+@dataclass
 class FewRows:
     """Rows whose frame is made when it is wanted: that costs more than to read them.
 
@@ -137,14 +139,14 @@ def _kind(dtype: Any) -> Kind | None:
 
 
 def _floats(texts: Texts) -> list[float]:
-    return [np.nan if text is None else float(_matched(text, _FLOAT)) for text in texts]
+    return [np.nan if text is None else float(_matched(text, _is_float)) for text in texts]
 
 
 def _integers(limits: np.iinfo[Any]) -> Callable[[Texts], list[int]]:
     least, most = int(limits.min), int(limits.max)
 
     def read(texts: Texts) -> list[int]:
-        values = [int(_matched(text, _INTEGER)) for text in texts]
+        values = [int(_matched(text, _is_integer)) for text in texts]
         if not all(least <= value <= most for value in values):
             raise _UnfitError
         return values
@@ -152,8 +154,8 @@ def _integers(limits: np.iinfo[Any]) -> Callable[[Texts], list[int]]:
     return read
 
 
-def _matched(text: bytes | None, pattern: re.Pattern[bytes]) -> bytes:
-    if text is None or pattern.fullmatch(text) is None:
+def _matched(text: bytes | None, is_one: Callable[[bytes], object]) -> bytes:
+    if text is None or is_one(text) is None:
         raise _UnfitError
     return text
 

@@ -196,7 +196,7 @@ class Wire:
         end = self._end
         buffer = np.empty(self._expected, np.uint8)
         filled, stop = 0, -1
-        while stop < 0 or bytes(buffer[stop:filled]).count(b"\n") < self._lines:
+        while stop < 0 or (self._lines and bytes(buffer[stop:filled]).count(b"\n") < self._lines):
             if filled == len(buffer):
                 buffer = np.concatenate((buffer, np.empty(len(buffer), np.uint8)))
             filled += self._receive_into(memoryview(buffer.data)[filled:])
