@@ -137,7 +137,15 @@ class Sentinels:
 
     def wait_for_replica(self) -> None:
         """Wait until the replica has what the master has."""
-        assert self.client(self.named()).execute_command("WAIT", 1, 10_000) == 1
+        with self.client(self.named()) as master:
+            master.set("behind all that is there", 1)  # WAIT waits for what its own client has written
+            master.delete("behind all that is there")
+            assert master.execute_command("WAIT", 1, 10_000) == 1
+
+    def wait_until_copied(self, key: str) -> None:
+        """Wait until the replica has something of a key."""
+        replica = next(port for port in self.ports[:2] if port != self.named())
+        wait_until(lambda: self.client(replica).exists(key))
 
     def kill(self, port: int) -> None:
         """End one of them at once (SIGKILL)."""

@@ -190,6 +190,7 @@ def test_append(servers: Sentinels, stream: TimeSeriesStream, strike: Callable[[
     def fail_over(done: int, rows: int) -> None:
         if done >= ROWS // 2 and not told:
             told.append(done)
+            servers.wait_until_copied(stream.key)  # else all of it is gone, which is an error
             strike()
 
     old = servers.named()
