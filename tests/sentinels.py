@@ -69,10 +69,10 @@ class Sentinels:
         master, replica, *watching = self.ports
         self._start(master, _SERVER)
         self._start(replica, _SERVER + f"replicaof 127.0.0.1 {master}\n")
-        wait_until(lambda: self.client(replica).info("replication").get("master_link_status") == "up")
+        wait_until(lambda: self.client(replica).info("replication").get("master_link_status") == "up", timeout=30)
         for port in watching:
             self._start(port, _SENTINEL, "--sentinel")
-        wait_until(self._ready)
+        wait_until(self._ready, timeout=30)
 
     def _start(self, port: int, config: str, *options: str) -> None:
         folder = self._folder / str(port)
@@ -111,7 +111,7 @@ class Sentinels:
         """Have the sentinels make the replica the master, and wait for it; the former master goes on as one."""
         old = self.named()
         wait_until(self._begin_failover, timeout=30)
-        wait_until(lambda: self.named() not in (0, old))
+        wait_until(lambda: self.named() not in (0, old), timeout=30)
 
     def _begin_failover(self) -> bool:
         """Ask for a failover; a sentinel refuses while the one before it is not over for it."""
@@ -126,14 +126,14 @@ class Sentinels:
 
     def heal(self) -> None:
         """Make the former master a replica, and wait until it has all data, and the sentinels know it."""
-        master = wait_until(self.named)
+        master = wait_until(self.named, timeout=30)
         replica = next(port for port in self.ports[:2] if port != master)
         if replica in self._processes:
             self.client(replica).replicaof("127.0.0.1", master)
         else:
             self._start(replica, _SERVER + f"replicaof 127.0.0.1 {master}\n")
-        wait_until(lambda: self.client(replica).info("replication").get("master_link_status") == "up")
-        wait_until(self._ready)
+        wait_until(lambda: self.client(replica).info("replication").get("master_link_status") == "up", timeout=30)
+        wait_until(self._ready, timeout=30)
 
     def wait_for_replica(self) -> None:
         """Wait until the replica has what the master has."""

@@ -429,7 +429,7 @@ print(written, flush=True)
         assert connection.get("total") == str(sum(written))
 
 
-def test_users_killed_while_they_open(folder: Path) -> None:
+def test_users_killed_while_they_open(place: Path, folder: Path) -> None:
     """Whoever opens a folder gets its server, also when others were killed while they opened it."""
     script = "print('opening', flush=True)" + HOLD
     with open_server(url_of(folder)) as server, client(server.socket_path) as connection:
@@ -443,6 +443,9 @@ def test_users_killed_while_they_open(folder: Path) -> None:
             user.kill()
             with client(other.opened()[1]) as connection:
                 assert connection.get("key") == "value"
+    wait_until(lambda: not processes(place))
+    for made in place.glob("wts-*"):
+        made.rmdir()  # empty: whoever made it was killed before there was a keeper to remove it
 
 
 def test_many_names_of_a_folder(place: Path, folder: Path) -> None:
