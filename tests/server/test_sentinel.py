@@ -237,7 +237,9 @@ def test_batches(servers: Sentinels, db: Database, stream: TimeSeriesStream, str
         if number == 3:
             strike()
     assert seen == set(range(ROWS))
-    assert series.status().loc[stream.key, ["lag", "pending"]].tolist() == [0, 0]
+    status = series.status().loc[stream.key]
+    assert status["pending"] == 0
+    assert pd.isna(status["lag"]) or status["lag"] == 0  # the new master may not know it
 
 
 def test_waiting_for_rows(servers: Sentinels, db: Database, stream: TimeSeriesStream) -> None:
