@@ -107,6 +107,12 @@ class Sentinels:
         found = {self.client(port).sentinel_masters()[SERVICE]["port"] for port in self.ports[2:]}
         return found.pop() if len(found) == 1 else 0
 
+    def leads(self, client: redis.Redis) -> bool:
+        """Tell whether what a client says next goes to the master that the sentinels agree on."""
+        with suppress(redis.ConnectionError):
+            return bool(client.info("server")["tcp_port"] == self.named())
+        return False
+
     def fail_over(self) -> None:
         """Have the sentinels make the replica the master, and wait for it; the former master goes on as one."""
         old = self.named()
