@@ -45,7 +45,8 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
-) -> None: ...
+) -> None:
+    """Take what goes before a command."""
 
 
 _HELP = """DataFrames in and out of Redis streams.

@@ -13,7 +13,7 @@ import pyarrow as pa
 from walrus_ts.columnar import text, types
 from walrus_ts.columnar.labels import Label
 from walrus_ts.errors import UsageError
-from walrus_ts.pandas_io.index import index_facts
+from walrus_ts.pandas_io.index import stored_zone
 from walrus_ts.pandas_io.restore import MISSING, Objects, to_objects
 from walrus_ts.times import zone_name
 
@@ -50,7 +50,7 @@ def to_array(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, bool]
     if isinstance(values, _MASKED):
         return pa.array(values), dtype.name, True
     if isinstance(dtype, pd.DatetimeTZDtype):
-        index_facts(pd.DatetimeIndex([], dtype=dtype))
+        stored_zone(dtype, f"column {label!r}", f"frame[{label!r}].dt.tz_convert")
         return _checked(pa.array(series), label), str(dtype), True
     if isinstance(dtype, np.dtype) and dtype.kind in "iufbmM" and dtype.itemsize <= 8:
         return _checked(pa.array(series, from_pandas=True), label), dtype.name, dtype.kind in "fmM"

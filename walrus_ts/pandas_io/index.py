@@ -124,19 +124,32 @@ def index_facts(index: pd.DatetimeIndex) -> tuple[Unit, str | None, Label]:
     UsageError
         Its zone has no name that it can be made from again, or an offset with seconds.
     """
-    zone = None if index.tz is None else zone_name(index.tz)
-    if zone is not None:
-        try:
-            same = pd.DatetimeTZDtype(index.unit, zone).tz
-        except Exception as error:
-            raise UsageError(
-                f"the zone of the index, {index.tz!r}, has no name that it can be made from again. Convert it: "
-                "`frame.tz_convert('Europe/Berlin')`, for example.",
-                tz=index.tz,
-            ) from error
-        parse_zone(index.tz)
-        parse_zone(same)
+    dtype = index.dtype
+    zone = stored_zone(dtype, "the index", "frame.tz_convert") if isinstance(dtype, pd.DatetimeTZDtype) else None
     return _unit(index), zone, index.name
+
+
+def stored_zone(dtype: pd.DatetimeTZDtype, where: str, convert: str) -> str:
+    """Return the name that the zone of some times is stored by, and made from again.
+
+    Raises
+    ------
+    UsageError
+        It has none, or an offset with seconds. The message says where the times are, and what converts them.
+    """
+    name = zone_name(dtype.tz)
+    try:
+        parse_zone(name)
+        same = pd.DatetimeTZDtype(dtype.unit, name).tz
+    except Exception as error:
+        raise UsageError(
+            f"the zone of {where}, {dtype.tz!r}, has no name that it can be made from again. Convert it: "
+            f"`{convert}('Europe/Berlin')`, for example.",
+            tz=dtype.tz,
+        ) from error
+    parse_zone(dtype.tz)
+    parse_zone(same)
+    return name
 
 
 def to_times(index: pd.DatetimeIndex) -> pa.TimestampArray:
