@@ -97,7 +97,7 @@ def _check_range(index: pd.DatetimeIndex) -> None:
         return
     if ticks[0] < 0:
         raise UsageError(f"row 0 is of {index[0]}, before 1970: it has no stream id", row=0)
-    behind = ticks >= min(_YEAR_10000 * TICKS[_unit(index)], 2**63 - 1)
+    behind = ticks > min(_YEAR_10000 * TICKS[_unit(index)] - 1, 2**63 - 1)
     if behind[-1]:
         row = int(np.argmax(behind))
         raise UsageError(f"row {row} lies behind the year 9999: it has no stream id", row=row)
