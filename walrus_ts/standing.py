@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from redis.exceptions import ResponseError
 
-from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import from_objects
 from walrus_ts.errors import DataError
@@ -19,7 +19,7 @@ from walrus_ts.frames.source import Source
 from walrus_ts.frames.to_pandas import to_pandas
 from walrus_ts.ids import StreamId, parse_ids
 from walrus_ts.transfer.dead import Letter
-from walrus_ts.transfer.member import missing_group
+from walrus_ts.transfer.member import refuse_missing_group
 from walrus_ts.transfer.patience import GRACE_SECONDS, Patience, persist
 from walrus_ts.transfer.scan import StreamState
 from walrus_ts.transfer.wire import check
@@ -154,12 +154,12 @@ def _ask(source: Source, *commands: bytes) -> list[Any]:
 
 
 def _of_group(reply: Any, group: bytes, source: Source) -> list[Any]:
-    if isinstance(reply, resp.ErrorReply):
-        try:
-            check(reply)
-        except Exception as error:
-            raise missing_group(error, group, [source.records.key]) from error
-    rows: list[Any] = reply
+    """Return a reply that has rows, or raise it where it is an error."""
+    try:
+        rows: list[Any] = check(reply)
+    except ResponseError as error:
+        refuse_missing_group(error, group, [source.records.key])
+        raise
     return rows
 
 

@@ -11,7 +11,7 @@ from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.schema import Records
 from walrus_ts.errors import DataError, UsageError
 from walrus_ts.ids import StreamId
-from walrus_ts.transfer.member import missing_group
+from walrus_ts.transfer.member import refuse_missing_group
 from walrus_ts.transfer.patience import persist
 from walrus_ts.transfer.script import Script
 from walrus_ts.transfer.wire import check
@@ -154,7 +154,8 @@ def replay(pool: Pool, records: Records, chosen: Sequence[Letter], *, as_new: bo
         try:
             done = persist(pool, lambda wire, keys=keys, arguments=arguments: _REPLAY.run(wire, keys, arguments))  # type: ignore[misc]
         except ResponseError as error:
-            raise missing_group(error, part[0].group, [records.key]) from error
+            refuse_missing_group(error, part[0].group, [records.key])
+            raise
         if isinstance(done, bytes):
             raise _gone(done, records, as_new=as_new)
         replayed += done

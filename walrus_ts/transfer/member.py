@@ -269,7 +269,8 @@ class Member:
         try:
             found: list[Any] = COMMIT.run(wire, [*keys, *others], arguments)
         except ResponseError as error:
-            raise missing_group(error, self.group, self.keys) from error
+            refuse_missing_group(error, self.group, self.keys)
+            raise
         return found
 
     def leave(self) -> None:
@@ -289,7 +290,8 @@ class Member:
         try:
             return persist(self.pool, lambda wire: script.run(wire, keys, arguments), patience)
         except ResponseError as error:
-            raise missing_group(error, self.group, self.keys) from error
+            refuse_missing_group(error, self.group, self.keys)
+            raise
 
     def _refused(self, reply: memoryview) -> None:
         """Raise what the server has answered, where it is an error."""
@@ -299,24 +301,24 @@ class Member:
             if isinstance(self.pool, SlotPool) and str(error).startswith("UNBLOCKED"):
                 # Redis 7 says so also where the stream moves with its slot; where it was deleted, the next try tells.
                 raise ElsewhereError(str(error)) from error
-            raise missing_group(error, self.group, self.keys) from error
+            refuse_missing_group(error, self.group, self.keys)
+            raise
 
 
 def _at_an_end() -> Patience:
     return Patience(GRACE_SECONDS, GRACE_SECONDS)
 
 
-def missing_group(error: Exception, group: bytes, keys: Sequence[bytes]) -> Exception:
-    """Say of a server's error that the group is not there, where it is that."""
+def refuse_missing_group(error: Exception, group: bytes, keys: Sequence[bytes]) -> None:
+    """Raise a `GroupMissingError` in place of a server's error that says so; do nothing where it says otherwise."""
     # XINFO knows no such key, and Redis 6 unblocks who waits for rows of a stream that is deleted.
-    if not any(words in str(error) for words in ("NOGROUP", "no such key", "UNBLOCKED")):
-        return error
-    return GroupMissingError(
-        f"the consumer group {group.decode(errors='backslashreplace')!r} does not exist on all of its streams: "
-        f"{error}. `create()` makes it.",
-        group=group,
-        keys=list(keys),
-    )
+    if any(words in str(error) for words in ("NOGROUP", "no such key", "UNBLOCKED")):
+        raise GroupMissingError(
+            f"the consumer group {group.decode(errors='backslashreplace')!r} does not exist on all of its streams: "
+            f"{error}. `create()` makes it.",
+            group=group,
+            keys=list(keys),
+        ) from error
 
 
 def _slices(ids: Ids) -> Iterator[Ids]:
