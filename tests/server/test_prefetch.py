@@ -147,6 +147,18 @@ def test_extend_gives_back(db: walrus_ts.Database, key: Key) -> None:
         assert list(batches) == []
 
 
+def test_what_extend_gives_back_comes_again(db: walrus_ts.Database, key: Key) -> None:
+    """Where nobody else takes what an extended batch has given back, the same loop does, before it ends."""
+    ts = series(db, key(), n=300)
+    found: list[int] = []
+    for batch in ts.batches(100, wait=0, prefetch=True):
+        batch.extend()
+        assert set(batch.deliveries) == {1}
+        found += take(batch)
+    assert sorted(found) == list(range(300))
+    assert ts[key()].pending_frame().empty
+
+
 def test_a_row_is_not_given_up_unseen(db: walrus_ts.Database, key: Key) -> None:
     """Where one delivery is all that a row has, it is not delivered ahead."""
     ts = series(db, key(), n=3)

@@ -165,6 +165,7 @@ class Feed:
 
     def hand_back_ahead(self) -> None:
         """Hand back what was asked for ahead; where that cannot be done, it is a reply that was lost."""
+        self._next_look = 0.0  # by which it comes again, unless others are sooner
         try:
             self._ahead.hand_back(self.claim_ms)
         except (RedisError, GroupMissingError):
