@@ -120,9 +120,12 @@ def wait_readable(connection: Any) -> None:
     redis.ConnectionError
         The connection is closed.
     """
+    sock = connection._sock
+    if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        return  # it came in one TLS record with what was read before: the kernel has it no more
     try:
         with _Selector() as selector:
-            selector.register(connection._sock, selectors.EVENT_READ)
+            selector.register(sock, selectors.EVENT_READ)
             selector.select()
     except (OSError, ValueError) as error:  # ValueError: there is no socket any more
         raise redis.ConnectionError(f"the connection was closed while a reply was on its way: {error}") from error
