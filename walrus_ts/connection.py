@@ -226,38 +226,35 @@ def parse_entries(reply: Sequence[Any]) -> list[Entry]:
     return [(id, dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}) for id, flat in filter(None, reply)]
 
 
-def require_count(value: int | None, name: str, minimum: int = 1) -> int:
-    """Return a number as `check_count` does, where None is none.
-
-    Raises
-    ------
-    UsageError
-    """
-    number = check_count(value, name, minimum)
-    if number is None:
-        raise UsageError(
-            f"{name} is a whole number, {minimum} or greater (and below 2**63); found None", **{name: value}
-        )
-    return number
-
-
 def check_count(value: int | None, name: str = "count", minimum: int = 1) -> int | None:
-    """Return a number that the server takes as one, or None.
+    """Return a number that the server takes as one, or None (`require_count`)."""
+    return None if value is None else require_count(value, name, minimum, ", or None")
+
+
+def require_count(value: int | None, name: str, minimum: int = 1, otherwise: str = "") -> int:
+    """Return a number that the server takes as one.
+
+    Parameters
+    ----------
+    value : int
+    name : str
+        What it is called in an error.
+    minimum : int
+    otherwise : str
+        What else the caller takes, as the error says it.
 
     Raises
     ------
     UsageError
         It is no whole number, less than `minimum`, or of more than 64 bits, one for the sign.
     """
-    if value is None:
-        return None
     try:
-        number = operator.index(value)
+        number = operator.index(value)  # type: ignore[arg-type]  # None has none, as it should
     except TypeError:
         number = minimum - 1
     if isinstance(value, bool) or not minimum <= number < 2**63:
         raise UsageError(
-            f"{name} is a whole number, {minimum} or greater (and below 2**63), or None; found {value!r}",
+            f"{name} is a whole number, {minimum} or greater (and below 2**63){otherwise}; found {value!r}",
             **{name.replace(" ", "_"): value},
         )
     return number
