@@ -156,11 +156,10 @@ class FrameGroup(Generic[S]):
         for key, stream in self.streams.items():
             rows = stream.scan(start, stop, columns=chosen[key], limit=limit, errors=errors)._rows(ids=True)
             assert rows.ids is not None  # they were asked for
-            row_ids = rows.ids
             frame = to_pandas(rows, stream._source, dtype_backend)
             if looks[key][1] is None:
                 frame = _without_strangers(frame, schemas)
-            parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), frame, row_ids))
+            parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), frame, rows.ids))
         if layout == "wide":
             if ids:
                 parts = [replace(part, frame=with_ids(part.frame, part.ids)) for part in with_columns(parts)]

@@ -30,7 +30,8 @@ MAX_SEQUENCE = 2**64 - 1
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
-LAST_MILLISECOND = 253_402_300_799_999  # 9999-12-31T23:59:59.999, where datetime ends
+YEAR_10000 = 253_402_300_800  # seconds from 1970; `datetime` ends before it
+LAST_MILLISECOND = YEAR_10000 * 1_000 - 1
 _ID = re.compile(rb"(\d+)(?:-(\d+))?")
 
 

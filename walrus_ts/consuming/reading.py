@@ -25,11 +25,9 @@ from walrus_ts.errors import DataError, GroupMissingError, UsageError
 from walrus_ts.frames.source import Source
 from walrus_ts.stacking import stack
 from walrus_ts.transfer.batches import Feed
-from walrus_ts.transfer.member import Member
+from walrus_ts.transfer.member import LONG_IDLE_MS, Member
 from walrus_ts.transfer.patience import GRACE_SECONDS, ONCE, Patience, persist
 from walrus_ts.transfer.wire import Wire, check
-
-_LONG_IDLE_MS = 86_400_000  # any consumer may claim a row that is handed back, whatever its `claim_after`
 
 
 class Reading(Protocol):
@@ -83,7 +81,7 @@ def read_rows(
             for member in members.values():
                 for key in replies.keys() & set(member.keys):
                     rows = [(id_, 1) for reply in replies[key] for id_ in reply.ids()]
-                    member.hand_back(key, rows, _LONG_IDLE_MS)
+                    member.hand_back(key, rows, LONG_IDLE_MS)
         raise
 
 

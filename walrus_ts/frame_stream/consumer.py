@@ -171,7 +171,7 @@ class FrameConsumer(FrameStreamBase):
         given = [ids] if isinstance(ids, (str, bytes, tuple)) or not isinstance(ids, Iterable) else list(ids)
         if any(id_ is None for id_ in given):
             raise UsageError("None is no id of a dead letter; without `ids`, all of them are replayed", ids=ids)
-        wanted = [StreamId.parse(axis.at(id_)).encode() for id_ in given]
+        wanted = dict.fromkeys(StreamId.parse(axis.at(id_)).encode() for id_ in given)
         known = {letter.id for letter in found}
         for id_ in wanted:
             if id_ not in known:
@@ -180,7 +180,7 @@ class FrameConsumer(FrameStreamBase):
                     "there are",
                     id=id_.decode(),
                 )
-        return [letter for letter in found if letter.id in set(wanted)]
+        return [letter for letter in found if letter.id in wanted]
 
     def pending_frame(self, limit: int | None = None) -> pd.DataFrame:
         """Return the rows that the group has read and not acknowledged, the oldest first (XPENDING).

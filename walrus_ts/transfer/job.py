@@ -42,6 +42,12 @@ class Appended(NamedTuple):
         return appended_html(self)
 
 
+def joined(done: Appended, new: Appended) -> Appended:
+    """Tell what two appends have done, one behind the other."""
+    first_id, last_id = done.first_id or new.first_id, new.last_id or done.last_id
+    return Appended(done.rows + new.rows, done.skipped + new.skipped, first_id, last_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A table, and how it is to be stored.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _IDS_A_COMMAND = 1_000
 _SHORTEST_ENTRY = len(b"*2\r\n$3\r\n0-1\r\n*2\r\n$0\r\n\r\n$0\r\n\r\n")  # bytes of a reply
+LONG_IDLE_MS = 86_400_000  # of a row that any consumer may claim, whatever its `claim_after`
 PIECE = 2_500  # rows of an XREADGROUP: some three milliseconds of the server's time
 
 
@@ -153,7 +154,7 @@ class Member:
             if isinstance(reply, resp.ErrorReply) and "no such key" in reply.message:
                 continue
             for group in check(reply, key):
-                facts = dict(zip(group[::2], group[1::2], strict=True))
+                facts = resp.pairs(group)
                 if facts[b"name"] == self.group:
                     found[key] = facts[b"last-delivered-id"]
         return found
