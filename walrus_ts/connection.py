@@ -37,7 +37,7 @@ T = TypeVar("T")
 # poll(2) keeps hold of a socket that another thread closes, and wakes up; epoll(7) forgets it, and waits on.
 _Selector = getattr(selectors, "PollSelector", selectors.DefaultSelector)  # Windows has no poll
 
-SLACK = 5.0  # seconds that the reply to a blocking command may be late, at the least
+_LATE_SECONDS = 5.0  # that the reply to a blocking command may be late, at the least
 LONGEST_PAUSE = 0.05  # seconds between two looks at streams of several slots
 
 # The embedded servers of pools. A pool keeps its server: a pipeline has a pool, and no database.
@@ -134,7 +134,7 @@ def wait_readable(connection: Any) -> None:
 def _reply_timeout(socket_timeout: float | None, block: int) -> float | None:
     if block == 0 or socket_timeout is None:
         return None
-    return min(block / 1_000 + max(socket_timeout, SLACK), TIMEOUT_MAX)  # a socket takes no more: 292 years
+    return min(block / 1_000 + max(socket_timeout, _LATE_SECONDS), TIMEOUT_MAX)  # a socket takes no more: 292 years
 
 
 def read_streams(

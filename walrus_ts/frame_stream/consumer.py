@@ -62,8 +62,8 @@ class FrameConsumer(FrameStreamBase):
     ) -> Batches:
         """Iterate over new rows, batch by batch, as they come.
 
-        First this consumer's own backlog, then rows that another consumer left pending, then new ones; none starves the
-        others. A batch that raised comes again, in smaller and smaller batches, at last row by row.
+        First this consumer's own backlog, then rows that were left pending, then new ones; none starves the others. A
+        batch that raised comes again, in smaller and smaller batches, at last row by row.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class FrameConsumer(FrameStreamBase):
         wait : float, optional
             Seconds without a new row after which the iteration ends. None waits for ever, 0 takes what there is.
         claim_after : float
-            Seconds for which a row has to be pending with another consumer before it is taken over.
+            Seconds for which a row has to be pending before it is taken over; one of this consumer's own, too.
         max_deliveries : int
             A row that was delivered so often and is still pending goes to the stream's dead letters.
         stream_name : str, optional
@@ -89,6 +89,8 @@ class FrameConsumer(FrameStreamBase):
 
         Raises
         ------
+        UsageError
+            A number is none that it can work with, or `prefetch` is neither True nor False.
         GroupMissingError
             While iterating: the group does not exist.
 

@@ -127,7 +127,7 @@ def index_facts(index: pd.DatetimeIndex) -> tuple[Unit, str | None, Label]:
     if zone is not None:
         try:
             same = pd.DatetimeTZDtype(index.unit, zone).tz
-        except Exception as error:
+        except (KeyError, TypeError, ValueError, OSError) as error:  # zoneinfo's, pytz's and dateutil's, of a name
             raise UsageError(
                 f"the zone of the index, {index.tz!r}, has no name that it can be made from again. Convert it: "
                 "`frame.tz_convert('Europe/Berlin')`, for example.",

@@ -59,7 +59,7 @@ class Job:
     times : TimestampArray, shape (n,)
         UTC or naive, non-decreasing, no nulls, from 1970 to 9999.
     fit : callable
-        Takes the stream's Schema, or None, and returns the table's columns as it wants them (`schema.fit`).
+        Takes the stream's Schema, or None, and returns the table's columns as it wants them (`fitting.fit`).
     late : {"raise", "skip"}
     load : str, optional
         The load's name.
