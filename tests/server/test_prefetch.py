@@ -261,6 +261,21 @@ def test_a_pool_of_one_connection(url: str, db: walrus_ts.Database, key: Key) ->
         assert [number for batch in batches for number in take(batch)] == list(range(N))
 
 
+def test_a_pool_of_two_connections(url: str, db: walrus_ts.Database, key: Key) -> None:
+    """A second connection is enough, also where rows have waited, and are extended or handed back."""
+    series(db, key(), n=400)
+    with walrus_ts.connect(url, max_connections=2) as own:
+        batches = own.time_series("readers", [key()]).batches(100, wait=0, prefetch=True)
+        found = take(next(batches))
+        time.sleep(1.1)
+        found += take(next(batches))
+        batch = next(batches)
+        batch.extend()
+        found += take(batch)
+        found += [number for batch in batches for number in take(batch)]
+    assert sorted(found) == list(range(400))
+
+
 def test_a_transaction(db: walrus_ts.Database, key: Key) -> None:
     """Rows that are read ahead do not stand in the way of a transaction, nor are they acknowledged by it."""
     ts = series(db, key(), n=N)

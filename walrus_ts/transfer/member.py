@@ -197,25 +197,27 @@ class Member:
         replies = resp.parse(persist(self.pool, work)[:-SLACK]) if len(ids) else []
         return sum(check(reply) for reply in replies)
 
-    def bury(self, key: bytes, rows: Sequence[tuple[bytes, int]], reason: str, *, own: bool = True) -> tuple[int, int]:
+    def bury(
+        self, key: bytes, rows: Sequence[tuple[bytes, int]], reason: str, *, own: bool = True, wire: Wire | None = None
+    ) -> tuple[int, int]:
         """Move rows, given as id and deliveries, to the dead letters; return how many, and how many were lost."""
         moved = lost = 0
         owner = self.consumer if own else b""
         head = [self.group, self.consumer, owner, reason.encode(errors="replace")]
         for at in range(0, len(rows), _IDS_A_COMMAND):
             flat = [part for id_, count in rows[at : at + _IDS_A_COMMAND] for part in (id_, b"%d" % count)]
-            counts = self._run(BURY, [key, Records(key).dead], [*head, *flat])
+            counts = self._run(BURY, [key, Records(key).dead], [*head, *flat], wire=wire)
             moved, lost = moved + counts[0], lost + counts[1]
         return moved, lost
 
-    def extend(self, key: bytes, ids: Sequence[bytes]) -> list[bytes]:
+    def extend(self, key: bytes, ids: Sequence[bytes], wire: Wire | None = None) -> list[bytes]:
         """Begin the time anew after which rows may be claimed; return those that are no longer this consumer's."""
         gone: list[bytes] = []
         for at in range(0, len(ids), _IDS_A_COMMAND):
-            gone += self._run(EXTEND, [key], [self.group, self.consumer, *ids[at : at + _IDS_A_COMMAND]])
+            gone += self._run(EXTEND, [key], [self.group, self.consumer, *ids[at : at + _IDS_A_COMMAND]], wire=wire)
         return gone
 
-    def hand_back(self, key: bytes, rows: Sequence[tuple[bytes, int]], idle_ms: int) -> None:
+    def hand_back(self, key: bytes, rows: Sequence[tuple[bytes, int]], idle_ms: int, wire: Wire | None = None) -> None:
         """Undo the delivery of rows, given as id and deliveries, that are still this consumer's.
 
         Raises
@@ -226,7 +228,7 @@ class Member:
         """
         for at in range(0, len(rows), _IDS_A_COMMAND):
             flat = [part for id_, count in rows[at : at + _IDS_A_COMMAND] for part in (id_, b"%d" % count)]
-            self._run(HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *flat], _at_an_end())
+            self._run(HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *flat], _at_an_end(), wire)
 
     def commit(
         self,
@@ -286,9 +288,17 @@ class Member:
             self._run(LEAVE, [key], [self.group, self.consumer], _at_an_end())
 
     def _run(
-        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], patience: Patience | None = None
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        arguments: Sequence[bytes],
+        patience: Patience | None = None,
+        wire: Wire | None = None,
     ) -> Any:
+        """Run a script: once on the connection that the caller has, for there may be no other; else until it is run."""
         try:
+            if wire is not None:
+                return script.run(wire, keys, arguments)
             return persist(self.pool, lambda wire: script.run(wire, keys, arguments), patience)
         except ResponseError as error:
             refuse_missing_group(error, self.group, self.keys)
