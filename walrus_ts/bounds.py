@@ -1,6 +1,6 @@
 """What a caller gives as the bounds of a range of rows -> ids.
 
-Frames take all that the object model takes (`ids.TimeAxis`), and date strings, of which a partial one stands for its
+Frames take all that the object model takes (`times.TimeAxis`), and date strings, of which a partial one stands for its
 whole period, as in pandas.
 """
 

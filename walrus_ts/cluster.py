@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # The server has not carried a command out: it has the slot no more (MovedError is an AskError), or not all of it.
 REDIRECTED = (AskError, TryAgainError, ClusterDownError)
 _PASSING = (redis.ConnectionError, redis.TimeoutError, SlotNotCoveredError, *REDIRECTED)
-_REFUSED_LOGIN = (AuthenticationError, AuthorizationError)
+REFUSED_LOGIN = (AuthenticationError, AuthorizationError)  # redis-py derives them from ConnectionError
 _PATIENCE_SECONDS = 1.0  # who can wait for longer, until a master that failed is replaced, asks again
 _PAUSE_SECONDS = 0.02
 
@@ -111,7 +111,7 @@ class SlotPool:
             try:
                 return self._lend()
             except _PASSING as error:
-                if isinstance(error, _REFUSED_LOGIN):
+                if isinstance(error, REFUSED_LOGIN):
                     raise
                 answered = self._ask_anew()
                 if time.monotonic() > end:

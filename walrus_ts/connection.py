@@ -37,7 +37,7 @@ T = TypeVar("T")
 # poll(2) keeps hold of a socket that another thread closes, and wakes up; epoll(7) forgets it, and waits on.
 _Selector = getattr(selectors, "PollSelector", selectors.DefaultSelector)  # Windows has no poll
 
-SLACK = 5.0  # seconds that the reply to a blocking command may be late, at the least
+_LATE_SECONDS = 5.0  # that the reply to a blocking command may be late, at the least
 LONGEST_PAUSE = 0.05  # seconds between two looks at streams of several slots
 
 # The embedded servers of pools. A pool keeps its server: a pipeline has a pool, and no database.
@@ -120,9 +120,12 @@ def wait_readable(connection: Any) -> None:
     redis.ConnectionError
         The connection is closed.
     """
+    sock = connection._sock
+    if isinstance(sock, ssl.SSLSocket) and sock.pending():
+        return  # it came in one TLS record with what was read before: the kernel has it no more
     try:
         with _Selector() as selector:
-            selector.register(connection._sock, selectors.EVENT_READ)
+            selector.register(sock, selectors.EVENT_READ)
             selector.select()
     except (OSError, ValueError) as error:  # ValueError: there is no socket any more
         raise redis.ConnectionError(f"the connection was closed while a reply was on its way: {error}") from error
@@ -131,7 +134,7 @@ def wait_readable(connection: Any) -> None:
 def _reply_timeout(socket_timeout: float | None, block: int) -> float | None:
     if block == 0 or socket_timeout is None:
         return None
-    return min(block / 1_000 + max(socket_timeout, SLACK), TIMEOUT_MAX)  # a socket takes no more: 292 years
+    return min(block / 1_000 + max(socket_timeout, _LATE_SECONDS), TIMEOUT_MAX)  # a socket takes no more: 292 years
 
 
 def read_streams(
@@ -223,38 +226,35 @@ def parse_entries(reply: Sequence[Any]) -> list[Entry]:
     return [(id, dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}) for id, flat in filter(None, reply)]
 
 
-def require_count(value: int | None, name: str, minimum: int = 1) -> int:
-    """Return a number as `check_count` does, where None is none.
-
-    Raises
-    ------
-    UsageError
-    """
-    number = check_count(value, name, minimum)
-    if number is None:
-        raise UsageError(
-            f"{name} is a whole number, {minimum} or greater (and below 2**63); found None", **{name: value}
-        )
-    return number
-
-
 def check_count(value: int | None, name: str = "count", minimum: int = 1) -> int | None:
-    """Return a number that the server takes as one, or None.
+    """Return a number that the server takes as one, or None (`require_count`)."""
+    return None if value is None else require_count(value, name, minimum, ", or None")
+
+
+def require_count(value: int | None, name: str, minimum: int = 1, otherwise: str = "") -> int:
+    """Return a number that the server takes as one.
+
+    Parameters
+    ----------
+    value : int
+    name : str
+        What it is called in an error.
+    minimum : int
+    otherwise : str
+        What else the caller takes, as the error says it.
 
     Raises
     ------
     UsageError
         It is no whole number, less than `minimum`, or of more than 64 bits, one for the sign.
     """
-    if value is None:
-        return None
     try:
-        number = operator.index(value)
+        number = operator.index(value)  # type: ignore[arg-type]  # None has none, as it should
     except TypeError:
         number = minimum - 1
     if isinstance(value, bool) or not minimum <= number < 2**63:
         raise UsageError(
-            f"{name} is a whole number, {minimum} or greater (and below 2**63), or None; found {value!r}",
+            f"{name} is a whole number, {minimum} or greater (and below 2**63){otherwise}; found {value!r}",
             **{name.replace(" ", "_"): value},
         )
     return number

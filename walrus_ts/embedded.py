@@ -80,7 +80,7 @@ def parse_url(url: str) -> EmbeddedURL:
     Examples
     --------
     >>> parse_url("embedded:///data/my%20ticks")
-    EmbeddedURL(folder=PosixPath('/data/my ticks'), private=False)
+    EmbeddedURL(folder=PosixPath('/data/my ticks'), private=False, db=0)
     """
     if not url.startswith(SCHEME):
         raise UsageError(f"the URL of an embedded server begins with {SCHEME!r}; found another beginning")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import numpy as np
 import pandas as pd
 
-from walrus_ts.columnar.labels import Label
+from walrus_ts.columnar.labels import Label, identity
 from walrus_ts.columnar.schema import Schema, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming.batches import Batches
@@ -156,11 +156,10 @@ class FrameGroup(Generic[S]):
         for key, stream in self.streams.items():
             rows = stream.scan(start, stop, columns=chosen[key], limit=limit, errors=errors)._rows(ids=True)
             assert rows.ids is not None  # they were asked for
-            row_ids = rows.ids
             frame = to_pandas(rows, stream._source, dtype_backend)
             if looks[key][1] is None:
                 frame = _without_strangers(frame, schemas)
-            parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), frame, row_ids))
+            parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), frame, rows.ids))
         if layout == "wide":
             if ids:
                 parts = [replace(part, frame=with_ids(part.frame, part.ids)) for part in with_columns(parts)]
@@ -379,14 +378,17 @@ def _choose(
     if columns is None or not exist:
         return dict.fromkeys(looks, columns if columns is None else list(columns))
     chosen: dict[KeyT, list[Label] | None] = {key: [] for key in looks}
+    found: set[Any] = set()
     for key in exist:
         schema = looks[key][1]
-        chosen[key] = [label for label in columns if schema is None or schema.column(label) is not None]
+        known = None if schema is None else {identity(column.label) for column in schema.columns}
+        own = chosen[key] = [label for label in columns if known is None or identity(label) in known]
+        found.update(map(identity, own))
     for label in columns:
-        if not any(labels and label in labels for labels in chosen.values()):
-            known = {repr(column.label): None for _, schema in looks.values() if schema for column in schema.columns}
+        if identity(label) not in found:
+            listed = dict.fromkeys(repr(c.label) for _, schema in looks.values() if schema for c in schema.columns)
             raise UsageError(
-                f"no stream of the time series has a column {label!r}; they have {', '.join(known)}", column=label
+                f"no stream of the time series has a column {label!r}; they have {', '.join(listed)}", column=label
             )
     return chosen
 

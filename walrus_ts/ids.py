@@ -30,7 +30,8 @@ MAX_SEQUENCE = 2**64 - 1
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
-LAST_MILLISECOND = 253_402_300_799_999  # 9999-12-31T23:59:59.999, where datetime ends
+YEAR_10000 = 253_402_300_800  # seconds from 1970; `datetime` ends before it
+LAST_MILLISECOND = YEAR_10000 * 1_000 - 1
 _ID = re.compile(rb"(\d+)(?:-(\d+))?")
 
 
@@ -191,13 +192,14 @@ def expresses(unit: Unit, id_: StreamId) -> bool:
         return id_.milliseconds % 1_000 == 0
     if unit == "ms":
         return True
-    nanoseconds = id_.sequence >> COUNTER_BITS
-    return nanoseconds < NS_PER_MS and nanoseconds % (NS_PER_S // TICKS[unit]) == 0
+    step, nanoseconds = NS_PER_S // TICKS[unit], id_.sequence >> COUNTER_BITS
+    ticks = (id_.milliseconds * NS_PER_MS + nanoseconds) // step
+    return nanoseconds < NS_PER_MS and nanoseconds % step == 0 and ticks < 2**63
 
 
 def _last_millisecond(unit: Unit) -> int:
-    """Return the last millisecond whose ticks are 64 bits."""
-    return min(LAST_MILLISECOND, (2**63 - 1) // max(1, TICKS[unit] // 1_000) - 1)
+    """Return the last millisecond that begins with a tick of 64 bits."""
+    return min(LAST_MILLISECOND, (2**63 - 1) // max(1, TICKS[unit] // 1_000))
 
 
 def from_ids(milliseconds: Ids, sequence: Ids, unit: Unit, where: str = "the stream") -> npt.NDArray[np.int64]:
@@ -230,6 +232,7 @@ def from_ids(milliseconds: Ids, sequence: Ids, unit: Unit, where: str = "the str
         ticks = ms * (TICKS[unit] // 1_000) + nanoseconds // step
         bad = (nanoseconds >= NS_PER_MS) | (nanoseconds % step != 0)
     bad |= milliseconds > np.uint64(_last_millisecond(unit))
+    bad |= ticks < 0  # nanoseconds end within their last millisecond
     if bad.any():
         row = int(np.argmax(bad))
         found = StreamId(int(milliseconds[row]), int(sequence[row]))

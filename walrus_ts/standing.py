@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from redis.exceptions import ResponseError
 
-from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import from_objects
+from walrus_ts.columnar.resp import pairs
 from walrus_ts.errors import DataError
 from walrus_ts.frames.decoder import Decoder
 from walrus_ts.frames.source import Source
 from walrus_ts.frames.to_pandas import to_pandas
 from walrus_ts.ids import StreamId, parse_ids
 from walrus_ts.transfer.dead import Letter
-from walrus_ts.transfer.member import missing_group
+from walrus_ts.transfer.member import refuse_missing_group
 from walrus_ts.transfer.patience import GRACE_SECONDS, Patience, persist
 from walrus_ts.transfer.scan import StreamState
 from walrus_ts.transfer.wire import check
@@ -54,9 +55,9 @@ def _status(source: Source, group: bytes) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(["first", "last", "lag", "pending", "oldest_pending", "consumers"])
     if StreamState.of(info, key) is None:
         return {**row, "length": 0}
-    facts = _pairs(info)
+    facts = pairs(info)
     row |= {"length": facts[b"length"], "first": _ms(facts[b"first-entry"]), "last": _ms(facts[b"last-entry"])}
-    found = next((g for g in map(_pairs, check(groups)) if g[b"name"] == group), None)
+    found = next((g for g in map(pairs, check(groups)) if g[b"name"] == group), None)
     if found is not None:
         count, oldest, *_ = check(pending)
         row |= {"lag": found.get(b"lag"), "pending": count, "consumers": found[b"consumers"]}
@@ -90,7 +91,7 @@ def pending_frame(source: Source, group: bytes, limit: int | None, zone: Zone) -
 def consumers_frame(source: Source, group: bytes) -> pd.DataFrame:
     """List the group's consumers (`TimeSeriesStream.consumers_frame`)."""
     (reply,) = _ask(source, command(b"XINFO", b"CONSUMERS", source.records.key, group))
-    found = [_pairs(consumer) for consumer in _of_group(reply, group, source)]
+    found = [pairs(consumer) for consumer in _of_group(reply, group, source)]
     inactive = [consumer.get(b"inactive", -1) for consumer in found]  # -1: it has never read a row
     return pd.DataFrame(
         {
@@ -154,12 +155,12 @@ def _ask(source: Source, *commands: bytes) -> list[Any]:
 
 
 def _of_group(reply: Any, group: bytes, source: Source) -> list[Any]:
-    if isinstance(reply, resp.ErrorReply):
-        try:
-            check(reply)
-        except Exception as error:
-            raise missing_group(error, group, [source.records.key]) from error
-    rows: list[Any] = reply
+    """Return a reply that has rows, or raise it where it is an error."""
+    try:
+        rows: list[Any] = check(reply)
+    except ResponseError as error:
+        refuse_missing_group(error, group, [source.records.key])
+        raise
     return rows
 
 
@@ -180,10 +181,6 @@ def _times(milliseconds: Iterable[Any], zone: Zone) -> pd.DatetimeIndex:
 
 def _ms(entry: list[Any] | None) -> int | None:
     return None if entry is None else StreamId.parse(entry[0]).milliseconds
-
-
-def _pairs(flat: list[Any]) -> dict[bytes, Any]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _name(source: Source) -> str:

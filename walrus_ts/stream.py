@@ -51,7 +51,7 @@ class Stream(Generic[E]):
 
     Attributes
     ----------
-    database : Database
+    database : Database or ClusterDatabase
     key : str, bytes or memoryview
         As it was given.
 

@@ -20,14 +20,15 @@ try:
 except ImportError as error:
     raise ImportError("walrus_ts.testing needs Hypothesis: pip install hypothesis") from error
 
+from walrus_ts.ids import TICKS, YEAR_10000, Unit
 from walrus_ts.pandas_io.restore import string_dtype
 
 __all__ = ["COLUMNS", "columns", "frames", "indexes"]
 
-UNITS = ("s", "ms", "us", "ns")
+UNITS = tuple(TICKS)
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "+05:30")
-_LAST_NS = 2**63 // 1_000_000_000 - 2 * 86_400  # seconds that every unit can express, in any zone
-_YEAR_1, _YEAR_9999 = -62_135_596_800, 253_402_300_799  # seconds from 1970
+_LAST_SECOND_OF_NS = 2**63 // TICKS["ns"] - 2 * 86_400  # from 1970, in any zone
+_YEAR_1, _YEAR_9999 = -62_135_596_800, YEAR_10000 - 1  # seconds from 1970
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     ["", "a\r\nb", "\x00", "*2", "😀"]
@@ -40,19 +41,14 @@ _decimals = st.decimals(-(10**9), 10**9, places=3)
 
 
 def _integers(name: str) -> st.SearchStrategy[int]:
-    info = np.iinfo(name.lower())
+    info = np.iinfo(name)
     return st.integers(int(info.min), int(info.max)) | st.sampled_from([int(info.min), 0, int(info.max)])
 
 
-def _floats(width: Any) -> st.SearchStrategy[float]:
-    return st.floats(width=width)
-
-
-def _ticks(unit: str, low: int, high: int) -> st.SearchStrategy[int]:
-    scale = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
-    return st.integers(
-        max(low, -_LAST_NS if unit == "ns" else low) * scale, min(high, _LAST_NS if unit == "ns" else high) * scale
-    )
+def _ticks(unit: Unit, low: int, high: int) -> st.SearchStrategy[int]:
+    if unit == "ns":
+        low, high = max(low, -_LAST_SECOND_OF_NS), min(high, _LAST_SECOND_OF_NS)
+    return st.integers(low * TICKS[unit], high * TICKS[unit])
 
 
 Maker = Callable[[list[Any]], Any]
@@ -113,10 +109,10 @@ def _kinds() -> dict[str, _Kind]:
         masked = name.replace("int", "Int").replace("uI", "UI")
         kinds[masked] = (_integers(name), _array(masked), True)
     for width in (16, 32, 64):
-        kinds[f"float{width}"] = (_floats(width), _numpy(f"float{width}"), False)
-        kinds[f"float{width}[arrow]"] = (_floats(width), _arrow(getattr(pa, f"float{width}")()), True)
-    kinds["Float32"] = (_floats(32), _masked_floats("Float32"), True)
-    kinds["Float64"] = (_floats(64), _masked_floats("Float64"), True)
+        kinds[f"float{width}"] = (st.floats(width=width), _numpy(f"float{width}"), False)
+        kinds[f"float{width}[arrow]"] = (st.floats(width=width), _arrow(getattr(pa, f"float{width}")()), True)
+    kinds["Float32"] = (st.floats(width=32), _masked_floats("Float32"), True)
+    kinds["Float64"] = (st.floats(width=64), _masked_floats("Float64"), True)
     kinds["bool"] = (st.booleans(), _numpy("bool"), False)
     kinds["boolean"] = (st.booleans(), _array("boolean"), True)
     for storage in ("python", "pyarrow"):
@@ -194,7 +190,9 @@ def columns(kind: str, rows: int) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def indexes(draw: st.DrawFn, rows: int, *, unit: str | None = None, zone: str | bool | None = None) -> pd.DatetimeIndex:
+def indexes(
+    draw: st.DrawFn, rows: int, *, unit: Unit | None = None, zone: str | bool | None = None
+) -> pd.DatetimeIndex:
     """Make indexes that `append` takes: in order, from 1970 to 9999, some times repeated.
 
     Parameters
@@ -209,14 +207,12 @@ def indexes(draw: st.DrawFn, rows: int, *, unit: str | None = None, zone: str | 
     -------
     strategy of DatetimeIndex, shape (rows,)
     """
-    unit = unit or draw(st.sampled_from(UNITS))
+    drawn: Unit = draw(st.sampled_from(UNITS)) if unit is None else unit
     chosen: Any = draw(st.sampled_from([False, *ZONES])) if zone is None else zone
-    near = st.integers(0, 5).map(
-        lambda tick: 1_704_067_200 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit] + tick
-    )
+    near = st.integers(0, 5).map(lambda tick: 1_704_067_200 * TICKS[drawn] + tick)
     # A day off both ends: no zone leads out of the years that there are.
-    ticks = draw(st.lists(near | _ticks(unit, 86_400, _YEAR_9999 - 86_400), min_size=rows, max_size=rows))
-    index = pd.DatetimeIndex(np.array(sorted(ticks), np.int64).view(f"M8[{unit}]"))
+    ticks = draw(st.lists(near | _ticks(drawn, 86_400, _YEAR_9999 - 86_400), min_size=rows, max_size=rows))
+    index = pd.DatetimeIndex(np.array(sorted(ticks), np.int64).view(f"M8[{drawn}]"))
     if chosen:
         index = index.tz_localize("UTC").tz_convert(chosen)
     return index.rename(draw(st.sampled_from([None, "time", "", 0, ("a", 1)])))
@@ -228,7 +224,7 @@ def frames(
     max_columns: int = 20,
     max_rows: int = 30,
     *,
-    unit: str | None = None,
+    unit: Unit | None = None,
     zone: str | bool | None = None,
 ) -> pd.DataFrame:
     """Make frames that come back from a stream as they went in.

@@ -34,9 +34,6 @@ _PYTZ_OFFSET = re.compile(r"pytz\.FixedOffset\((?P<sign>-?)(?P<minutes>\d+)\)")
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])([01]\d|2[0-3]):?([0-5]\d)")
 
 
-# One time, one id ----------------------------------------------------------------------------------------------------
-
-
 def parse_zone(zone: str | tzinfo | None) -> tzinfo | None:
     """Return the zone that a name, an offset (``"+05:30"``) or a tzinfo stands for.
 

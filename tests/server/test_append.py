@@ -828,7 +828,7 @@ class TestTrimming:
         assert [len(frame) for frame in found] == [3] * 4
 
     @pytest.mark.parametrize("number", ["3", 2.5, 3.0, True, -1, np.float64(3), [3]])
-    def test_no_whole_numbers(self, stream: TimeSeriesStream, number: Any) -> None:
+    def test_no_whole_numbers(self, db: Database, stream: TimeSeriesStream, number: Any) -> None:
         """What is no whole number is refused, wherever a number of rows is taken."""
         stream.append(seconds(10))
         for refuse in (
@@ -837,6 +837,10 @@ class TestTrimming:
             lambda: stream.tail(number),
             lambda: stream.frame(limit=number),
             lambda: stream.scan("2024", limit=number),
+            lambda: stream.scan().frames(number),
+            lambda: db.time_series("research", [stream.key]).batches(number),
+            lambda: stream.plot(max_points=number),
+            lambda: stream.live(rows=number),
         ):
             with pytest.raises(UsageError, match="whole number"):
                 refuse()

@@ -365,6 +365,18 @@ def test_rows_that_stay_open(db: walrus_ts.Database, key: Key) -> None:
     assert ts[key()].dead_letters()["deliveries"].tolist() == [3]
 
 
+def test_one_connection(url: str, db: walrus_ts.Database, key: Key) -> None:
+    """One connection is enough to give up rows that were delivered too often."""
+    series(db, key(), n=1)
+    with walrus_ts.connect(url, max_connections=1) as own:
+        ts = own.time_series("readers", [key()])
+        batches = ts.batches(wait=10, claim_after=0.01, max_deliveries=3)
+        assert [next(batches).deliveries.tolist() for _ in range(3)] == [[1], [2], [3]]
+        wait_until(lambda: ts[key()].pending_frame()["idle"].min() > pd.Timedelta("20ms"))
+        assert list(ts.batches(wait=0, claim_after=0.01, max_deliveries=3)) == []
+        assert ts[key()].dead_letters()["deliveries"].tolist() == [3]
+
+
 def test_consumers_without_a_name(db: walrus_ts.Database, key: Key) -> None:
     """Each iterator without a name is a consumer of its own, and leaves when it ends with nothing pending."""
     ts = series(db, key(), n=4)

@@ -197,6 +197,16 @@ def test_load_a_partitioned_data_set(new: Callable[..., TimeSeriesStream], tmp_p
     assert new().frame("2024-02")["month"].tolist() == [2, 2, 2]
 
 
+def test_a_file_of_a_partition(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
+    """A file by itself has its own columns, as with pandas, whatever the folders are called that it lies in."""
+    path = tmp_path / "month=2" / "f.parquet"
+    path.parent.mkdir()
+    frame = rich()[["size"]]
+    frame.to_parquet(path)
+    assert new().load_parquet(path).rows == len(frame)
+    assert list(new().frame().columns) == list(pd.read_parquet(path).columns) == ["size"]
+
+
 def test_a_folder_in_the_order_of_its_numbers(new: Callable[..., TimeSeriesStream], tmp_path: Path) -> None:
     """Partitions whose names are numbers are appended in the order of the numbers: 2 comes before 10."""
     index = pd.date_range("2024-01-01", periods=12, freq="MS", unit="us", name="at")

@@ -488,6 +488,11 @@ class TestIndexes:
         index = pd.DatetimeIndex(np.array(["9999-12-31T23:59:59.999999"], f"M8[{unit}]"))
         comes_back(stream, pd.DataFrame({"x": [1]}, index=index))
 
+    def test_the_last_nanosecond(self, stream: TimeSeriesStream) -> None:
+        """So can the last moment that nanoseconds express, and those of its millisecond."""
+        index = pd.DatetimeIndex(np.array([2**63 - 775_808, 2**63 - 2, 2**63 - 1]).view("M8[ns]"))
+        comes_back(stream, pd.DataFrame({"x": [1, 2, 3]}, index=index))
+
     @pytest.mark.parametrize("zone", [dateutil.tz.tzlocal(), dateutil.tz.tzrange("A"), Summer()], ids=type)
     def test_zones_without_a_name(self, stream: TimeSeriesStream, db: Database, zone: dt.tzinfo) -> None:
         """A zone that has no name to be made from again is refused before anything is written."""

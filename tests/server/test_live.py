@@ -153,7 +153,7 @@ def test_wrong_calls(stream: TimeSeriesStream, db: Database, key: Callable[..., 
     stream.append(frame(3))
     with pytest.raises(UsageError, match="has no column 'z'"):
         stream.live(["z"])
-    for window in ("rubbish", "-5min", 0, None, "NaT", 5, 2.5, "5", np.int64(5), True):
+    for window in ("rubbish", "-5min", 0, None, "NaT", 5, 2.5, "5", "+5", np.int64(5), True):
         with pytest.raises(UsageError, match="window is a length of time"):
             stream.live(window=window)
     for every in (0, 0.05, "1s", True, 86_400):
@@ -162,8 +162,9 @@ def test_wrong_calls(stream: TimeSeriesStream, db: Database, key: Callable[..., 
     with pytest.raises(UsageError, match="max_points"):
         stream.live(max_points=1)
     for name in ("max_points", "rows"):
-        with pytest.raises(UsageError, match=f"{name} is a whole number.*found None"):
-            stream.live(**{name: None})  # type: ignore[arg-type]
+        for number in (None, -1):  # and None is none of what the error offers
+            with pytest.raises(UsageError, match=rf"{name} is a whole number, \d or greater \(.*\); found {number}"):
+                stream.live(**{name: number})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="at most 106,751 days; found '1000000D'"):
         stream.live(window="1000000D")
     with pytest.raises(UsageError, match="errors is"):

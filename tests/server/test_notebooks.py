@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 import pytest
 from nbclient import NotebookClient
+
+from tests.helpers import PANDAS_2
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -53,7 +54,7 @@ def test_there_are_notebooks() -> None:
     assert [path.name for path in NOTEBOOKS if f"(notebooks/{path.name})" not in readme] == []
 
 
-@pytest.mark.skipif(pd.__version__ < "3", reason="what the notebooks show, and say of it, is what pandas 3 makes")
+@pytest.mark.skipif(PANDAS_2, reason="what the notebooks show, and say of it, is what pandas 3 makes")
 @each_notebook
 def test_notebook_runs(path: Path, kernel: str, tmp_path: Path) -> None:
     """A notebook runs without an error, in an empty folder, which stays so, and shows what its stored outputs show."""

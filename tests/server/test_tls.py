@@ -1,6 +1,10 @@
 """`rediss://`: a server and its clients show each other certificates, and what does not fit is refused."""
 
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +13,7 @@ import redis
 
 from tests.tls import PASSPHRASE, Certificates, tls_server, two_authorities
 from walrus_ts import Database, connect
+from walrus_ts.connection import wait_readable
 
 ROWS = 30_000
 
@@ -126,3 +131,31 @@ def test_without_tls(url: str) -> None:
     """A server that speaks TLS alone says nothing without it."""
     with connect(url.replace("rediss://", "redis://")) as database, pytest.raises(redis.ConnectionError):
         database.time_series("research", ["ticks"]).frame()
+
+
+def test_what_came_in_one_record(certificates: Certificates) -> None:
+    """A reply that came in one TLS record with the one before it is not waited for: it is there."""
+    speaks, checks = (
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        ssl.create_default_context(cafile=certificates.path("ca.pem")),
+    )
+    speaks.load_cert_chain(certificates.path("server.pem"), certificates.path("server.key"))
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        with speaks.wrap_socket(theirs, server_side=True) as server:
+            server.sendall(b"+OK\r\n*-1\r\n")
+            server.recv(1)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with checks.wrap_socket(ours, server_hostname="127.0.0.1") as client:
+        client.settimeout(10)
+        assert client.recv(5) == b"+OK\r\n"
+        waiting = threading.Thread(target=wait_readable, args=(SimpleNamespace(_sock=client),), daemon=True)
+        waiting.start()
+        waiting.join(10)
+        assert not waiting.is_alive()
+        assert client.recv(5) == b"*-1\r\n"
+        client.sendall(b".")
+        thread.join()

@@ -146,9 +146,10 @@ class Torturer:
             worker.wait()
 
     def _worker(self, at: int) -> subprocess.Popen[bytes]:
-        """Start a worker; two of them have names, and so a backlog when they are started again."""
-        name = f"w{at}" if at % 2 else ""
-        command = [sys.executable, "-m", "tests.torture.worker", self.db.url, _PREFIX, self.mode, name, *self.keys]
+        """Start a worker; some have names, and so a backlog when they are started again, and some read ahead."""
+        name, ahead = f"w{at}" if at % 2 else "", "ahead" if at % 4 >= 2 else ""
+        worker = [sys.executable, "-m", "tests.torture.worker"]
+        command = [*worker, self.db.url, _PREFIX, self.mode, name, ahead, *self.keys]
         return subprocess.Popen(command, cwd=_ROOT, stderr=subprocess.DEVNULL)
 
     def go_on_while(self, condition: Callable[[], bool]) -> None:

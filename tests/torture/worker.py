@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from os import getpid
 
 from walrus_ts import Batch, BatchLostError, connect
 from walrus_ts.timeseries import TimeSeries
@@ -20,12 +19,11 @@ class PoisonError(Exception):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Consume: the numbers of the rows go into a list, once exactly or at least; every other worker reads ahead."""
-    url, prefix, mode, consumer, *keys = arguments
+    """Consume: the numbers of the rows go into a list, exactly once or at least once."""
+    url, prefix, mode, consumer, ahead, *keys = arguments
     db = connect(url)
     series = db.time_series("torture", keys, consumer=consumer or None)
-    ahead = getpid() % 2 == 0
-    for batch in series.batches(COUNT, claim_after=CLAIM_AFTER, max_deliveries=MAX_DELIVERIES, prefetch=ahead):
+    for batch in series.batches(COUNT, claim_after=CLAIM_AFTER, max_deliveries=MAX_DELIVERIES, prefetch=bool(ahead)):
         again = int((batch.deliveries > 1).sum())
         try:
             work(series, batch, f"{prefix}done", mode)

@@ -30,9 +30,10 @@ units = st.sampled_from(UNITS)
 def times(draw: st.DrawFn, unit: Unit | None = None) -> pa.TimestampArray:
     """Make times in order, from 1970 to 9999, or as far as the unit goes; some of them repeated."""
     unit = unit or draw(units)
-    last = min((LAST_SECOND + 1) * TICKS[unit] - 1, 9_223_372_036 * 10**9)
+    last = min((LAST_SECOND + 1) * TICKS[unit] - 1, 2**63 - 1)
     near = st.integers(0, 5).map(lambda tick: 1_704_067_200 * TICKS[unit] + tick)
-    ticks = sorted(draw(st.lists(near | st.integers(0, last), max_size=12)))
+    late = st.integers(0, 10**6).map(lambda tick: last - tick)
+    ticks = sorted(draw(st.lists(near | late | st.integers(0, last), max_size=12)))
     return pa.array(ticks, pa.int64()).cast(pa.timestamp(unit))
 
 
@@ -125,11 +126,14 @@ class TestColumns:
             ("us", (1, 7 << 20)),
             ("ns", (1, 10**6 << 20)),
             ("ms", (LAST_SECOND * 1_000 + 1_000, 0)),
+            ("ns", (9_223_372_036_854, 775_808 << 20)),
+            ("ns", (9_223_372_036_855, 0)),
         ]:
             columns = [np.array([0, number], np.uint64) for number in id_]
             with pytest.raises(DataError, match=rf"{id_[0]}-{id_[1]}.*declare") as caught:
                 from_ids(*columns, unit)
             assert caught.value.id == f"{id_[0]}-{id_[1]}"
+            assert not expresses(unit, StreamId(*id_))
 
     @PROFILE
     @given(

@@ -67,7 +67,7 @@ def tail(
         source = series[stream]
         chosen = labels(source, columns)
         end = _last_id(source)
-        output.write(source.scan(stop=str(end).encode(), columns=chosen, limit=rows).to_pandas(reverse=True))
+        output.write(source.scan(stop=end.encode(), columns=chosen, limit=rows).to_pandas(reverse=True))
         while follow:
             time.sleep(_PAUSE)
             end = _write_new(source, end, chosen, output)

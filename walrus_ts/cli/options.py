@@ -90,10 +90,10 @@ def labels(stream: TimeSeriesStream, columns: str | None) -> list[Label] | None:
     """
     if columns is None:
         return None
-    names = [name.strip() for name in columns.split(",")]
+    names: list[Label] = [name.strip() for name in columns.split(",")]
     schema = stream.schema
     if schema is None:
-        return list(names)
+        return names
     known = {str(column.label): column.label for column in schema.columns}
     for name in names:
         if name not in known:

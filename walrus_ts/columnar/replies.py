@@ -104,7 +104,7 @@ def _concatenated(columns: Sequence[pa.Array]) -> pa.Array:
 
 
 class EntriesReply:
-    """The reply to one XRANGE: framed at once, its columns made when they are asked for.
+    """The entries of a reply (XRANGE, XCLAIM, XREADGROUP's of a stream): framed at once, columns made when asked for.
 
     So the next request can be on its way while the columns are made.
 
@@ -112,6 +112,8 @@ class EntriesReply:
     ----------
     data : memoryview
         The reply, and at least `SLACK` bytes behind it that do not belong to it.
+    strict : bool
+        Leave to the caller what cannot be read as a table of lines; else it is read entry by entry.
 
     Raises
     ------

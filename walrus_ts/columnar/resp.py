@@ -51,6 +51,11 @@ def parse(data: bytes | bytearray | memoryview) -> list[Any]:
     return _parse_all(bytes(data)) if slowly else _parse_hiredis(data)
 
 
+def pairs(flat: list[Any]) -> dict[bytes, Any]:
+    """Return what a reply of names and values in turn says, as XINFO's are."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
 def _parse_hiredis(data: bytes | bytearray | memoryview) -> list[Any]:
     reader = hiredis.Reader(replyError=ErrorReply, protocolError=ValueError, errors="replace")
     reader.feed(bytes(data) + _END)  # `has_data` knows nothing of a reply that was read in part

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from walrus_ts.columnar import nested
 from walrus_ts.errors import UsageError
-from walrus_ts.ids import TICKS
+from walrus_ts.ids import TICKS, YEAR_10000
 
-_YEAR_0, _YEAR_10000 = -62_167_219_200, 253_402_300_800  # seconds from 1970
+_YEAR_0 = -62_167_219_200  # seconds from 1970
 
 Cast = Callable[[pa.Array], pa.Array]
 
@@ -93,7 +93,7 @@ def _first_unwritable_time(array: pa.Array) -> int | None:
         return None
     if factor == TICKS["ns"]:  # 64 bits of nanoseconds do not reach so far
         return None
-    low, behind = (pa.scalar(int(second * factor), pa.int64()) for second in (_YEAR_0, _YEAR_10000))
+    low, behind = (pa.scalar(int(second * factor), pa.int64()) for second in (_YEAR_0, YEAR_10000))
     outside = pc.or_(pc.less(ticks, low), pc.greater_equal(ticks, behind))
     row: int = pc.index(outside, True).as_py()
     return row if row >= 0 else None

@@ -105,12 +105,14 @@ def _dictionary(index: Any, value: Any, ordered: bool) -> pa.DataType:
     return pa.dictionary(from_json(index), from_json(value), ordered)
 
 
-_DECIMALS = ("decimal32", "decimal64", "decimal128", "decimal256")  # the first two came with pyarrow 19
 _MAKERS: dict[str, Any] = {
     "timestamp": pa.timestamp,
     "time": _time,
     "duration": pa.duration,
-    **{name: getattr(pa, name) for name in _DECIMALS if hasattr(pa, name)},
+    "decimal32": pa.decimal32,
+    "decimal64": pa.decimal64,
+    "decimal128": pa.decimal128,
+    "decimal256": pa.decimal256,
     "binary": pa.binary,
     "dictionary": _dictionary,
     "list": _list,

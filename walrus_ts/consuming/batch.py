@@ -339,9 +339,8 @@ class Batch:
         if rows is None:
             return self._open.copy()
         nullable = isinstance(rows, (pd.Series, pd.api.extensions.ExtensionArray)) and is_bool_dtype(rows.dtype)
-        mask = (
-            rows.to_numpy(bool, na_value=False) if nullable else np.asarray(rows)
-        )  # null is false, as in `frame[mask]`
+        # Null is false, as in `frame[mask]`.
+        mask = rows.to_numpy(bool, na_value=False) if nullable else np.asarray(rows)
         if mask.dtype != bool or mask.shape != (len(self),):
             raise UsageError(
                 f"rows is a boolean mask with one value for each of the {len(self)} rows of the batch; found "

@@ -88,7 +88,7 @@ class Batches(Iterator[Batch]):
         for delivery in deliveries:
             table = self._tables.read(delivery.key, delivery.replies)
             for row, reason in table.spoiled.items():
-                self._feed.member.bury(delivery.key, [delivery.rows()[row]], reason)
+                feed.member.bury(delivery.key, [delivery.rows()[row]], reason)
             parts.append(table.part)
             counts.append(delivery.deliveries[table.kept])
         stacked = stack(parts, self._stream_name, self._tables.labels)

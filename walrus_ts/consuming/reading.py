@@ -18,18 +18,16 @@ from walrus_ts.cluster import Pool, join_pools
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import EntriesReply
 from walrus_ts.columnar.schema import to_bytes
-from walrus_ts.connection import check_count, read_each
+from walrus_ts.connection import check_count, read_each, require_count
 from walrus_ts.consuming.batches import Batches
 from walrus_ts.consuming.tables import Tables
 from walrus_ts.errors import DataError, GroupMissingError, UsageError
 from walrus_ts.frames.source import Source
 from walrus_ts.stacking import stack
 from walrus_ts.transfer.batches import Feed
-from walrus_ts.transfer.member import Member
+from walrus_ts.transfer.member import LONG_IDLE_MS, Member
 from walrus_ts.transfer.patience import GRACE_SECONDS, ONCE, Patience, persist
 from walrus_ts.transfer.wire import Wire, check
-
-_LONG_IDLE_MS = 86_400_000  # any consumer may claim a row that is handed back, whatever its `claim_after`
 
 
 class Reading(Protocol):
@@ -83,7 +81,7 @@ def read_rows(
             for member in members.values():
                 for key in replies.keys() & set(member.keys):
                     rows = [(id_, 1) for reply in replies[key] for id_ in reply.ids()]
-                    member.hand_back(key, rows, _LONG_IDLE_MS)
+                    member.hand_back(key, rows, LONG_IDLE_MS)
         raise
 
 
@@ -112,7 +110,8 @@ def make_batches(
     prefetch: bool,
 ) -> Batches:
     """Make the iterator (`TimeSeries.batches`)."""
-    check_numbers(count, wait, claim_after, max_deliveries)
+    count, max_deliveries = require_count(count, "count"), require_count(max_deliveries, "max_deliveries")
+    _check_seconds(wait, claim_after)
     if not isinstance(prefetch, (bool, np.bool_)):
         raise UsageError(f"prefetch is True or False; found {prefetch!r}", prefetch=prefetch)
     first = streams[0]
@@ -178,30 +177,14 @@ def unique_consumer(group: bytes) -> bytes:
     return b"%b.%b.%d.%b" % (group, socket.gethostname().encode(), getpid(), secrets.token_hex(4).encode())
 
 
-def check_numbers(count: Any, wait: Any, claim_after: Any, max_deliveries: Any) -> None:
-    """Refuse numbers that `batches` cannot work with."""
-    checks = [
-        ("count", count, _is_whole(count), "a number of rows, at least 1 and below 2**63"),
-        ("wait", wait, wait is None or _is_seconds(wait), "None or a number of seconds, not negative"),
-        ("claim_after", claim_after, _is_claimable(claim_after), "a number of seconds, more than 0, at most a year"),
-        (
-            "max_deliveries",
-            max_deliveries,
-            _is_whole(max_deliveries),
-            "a number of deliveries, at least 1 and below 2**63",
-        ),
-    ]
-    for name, value, right, expected in checks:
-        if not right:
-            raise UsageError(f"{name} is {expected}; found {value!r}", **{name: value})
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(1 <= value < 2**63)
-
-
-def _is_claimable(value: Any) -> bool:
-    return _is_seconds(value) and bool(0 < value <= 366 * 86_400)
+def _check_seconds(wait: Any, claim_after: Any) -> None:
+    if wait is not None and not _is_seconds(wait):
+        raise UsageError(f"wait is None or a number of seconds, not negative; found {wait!r}", wait=wait)
+    if not _is_seconds(claim_after) or not 0 < claim_after <= 366 * 86_400:
+        raise UsageError(
+            f"claim_after is a number of seconds, more than 0, at most a year; found {claim_after!r}",
+            claim_after=claim_after,
+        )
 
 
 def _is_seconds(value: Any) -> bool:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from walrus_ts.errors import WalrusTSError
 from walrus_ts.files.read import File
 from walrus_ts.progress import Progress, reporting
-from walrus_ts.transfer.job import Appended
+from walrus_ts.transfer.job import Appended, joined
 
 
 def load_file(
@@ -73,14 +73,8 @@ def load_file(
                 raise
             tell(len(piece), len(piece))  # of a piece that was stored before, `append` tells nothing
             row += len(piece)
-            done = _sum(done, new)
+            done = joined(done, new)
     return done
-
-
-def _sum(done: Appended, new: Appended) -> Appended:
-    return Appended(
-        done.rows + new.rows, done.skipped + new.skipped, done.first_id or new.first_id, new.last_id or done.last_id
-    )
 
 
 def _telling(report: Callable[[int], object] | None) -> Callable[[int, int], None]:

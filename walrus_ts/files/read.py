@@ -141,7 +141,7 @@ def open_parquet(path: Path) -> File:
 
     path.stat()
     try:
-        data = data_set(path) if path.is_dir() else dataset.dataset(path, format="parquet", partitioning="hive")
+        data = data_set(path) if path.is_dir() else dataset.dataset(path, format="parquet")
         rows, schema = data.count_rows(), common_schema(data)
     except pa.ArrowException as error:
         raise DataError(f"{str(path)!r} cannot be read as Parquet: {error}", path=str(path)) from error

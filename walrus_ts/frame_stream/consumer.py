@@ -62,8 +62,8 @@ class FrameConsumer(FrameStreamBase):
     ) -> Batches:
         """Iterate over new rows, batch by batch, as they come.
 
-        First this consumer's own backlog, then rows that another consumer left pending, then new ones; none starves the
-        others. A batch that raised comes again, in smaller and smaller batches, at last row by row.
+        First this consumer's own backlog, then rows that were left pending, then new ones; none starves the others. A
+        batch that raised comes again, in smaller and smaller batches, at last row by row.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class FrameConsumer(FrameStreamBase):
         wait : float, optional
             Seconds without a new row after which the iteration ends. None waits for ever, 0 takes what there is.
         claim_after : float
-            Seconds for which a row has to be pending with another consumer before it is taken over.
+            Seconds for which a row has to be pending before it is taken over; one of this consumer's own, too.
         max_deliveries : int
             A row that was delivered so often and is still pending goes to the stream's dead letters.
         stream_name : str, optional
@@ -89,6 +89,8 @@ class FrameConsumer(FrameStreamBase):
 
         Raises
         ------
+        UsageError
+            A number is none that it can work with, or `prefetch` is neither True nor False.
         GroupMissingError
             While iterating: the group does not exist.
 
@@ -171,7 +173,7 @@ class FrameConsumer(FrameStreamBase):
         given = [ids] if isinstance(ids, (str, bytes, tuple)) or not isinstance(ids, Iterable) else list(ids)
         if any(id_ is None for id_ in given):
             raise UsageError("None is no id of a dead letter; without `ids`, all of them are replayed", ids=ids)
-        wanted = [StreamId.parse(axis.at(id_)).encode() for id_ in given]
+        wanted = dict.fromkeys(StreamId.parse(axis.at(id_)).encode() for id_ in given)
         known = {letter.id for letter in found}
         for id_ in wanted:
             if id_ not in known:
@@ -180,7 +182,7 @@ class FrameConsumer(FrameStreamBase):
                     "there are",
                     id=id_.decode(),
                 )
-        return [letter for letter in found if letter.id in set(wanted)]
+        return [letter for letter in found if letter.id in wanted]
 
     def pending_frame(self, limit: int | None = None) -> pd.DataFrame:
         """Return the rows that the group has read and not acknowledged, the oldest first (XPENDING).

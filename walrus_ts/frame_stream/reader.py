@@ -12,7 +12,7 @@ from walrus_ts.columnar.schema import to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.errors import UsageError
 from walrus_ts.frame_stream.base import FrameStreamBase
-from walrus_ts.frames.decoder import Errors
+from walrus_ts.frames.decoder import Decoder, Errors, label_list
 from walrus_ts.frames.scan import Scan
 from walrus_ts.live import Live, make_live
 from walrus_ts.pandas_io import Backend
@@ -211,10 +211,11 @@ class FrameReader(FrameStreamBase):
         >>> view = series.s1.live(window="1h")
         >>> view.stop()
         """
-        self.scan(columns=columns, errors=errors)._begin()  # raises what is wrong with these
+        source, labels = self._source, None if columns is None else label_list(columns)
+        Decoder(source, source.look()[1], labels, errors)  # raises what is wrong with these
         return make_live(
-            [(to_bytes(self.key).decode(errors="backslashreplace"), self._source)],
-            columns,
+            [(to_bytes(self.key).decode(errors="backslashreplace"), source)],
+            labels,
             self.database,
             window=window,
             every=every,

@@ -11,6 +11,7 @@ import pandas as pd
 from walrus_ts import pandas_io
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.labels import Label
+from walrus_ts.columnar.resp import pairs
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.errors import UsageError
 from walrus_ts.frame_stream.base import FrameStreamBase
@@ -129,8 +130,8 @@ def loads_frame(source: Source) -> pd.DataFrame:
         lambda wire: (look(wire, source.records), check(wire.ask(request)[0], where)),
         Patience(GRACE_SECONDS),
     )
-    pairs = zip(found[::2], found[1::2], strict=True)
-    loads = {name.decode(errors="backslashreplace"): Progress.from_json(r, where) for name, r in pairs}
+    records = pairs(found).items()
+    loads = {name.decode(errors="backslashreplace"): Progress.from_json(r, where) for name, r in records}
     kept = {name: p for name, p in sorted(loads.items(), key=_age) if p.holds(state, schema)}
     zone = source.axis(schema).zone
 

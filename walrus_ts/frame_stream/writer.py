@@ -25,7 +25,7 @@ from walrus_ts.pandas_io.write_few import Plan
 from walrus_ts.progress import Progress, reporting
 from walrus_ts.times import parse_zone
 from walrus_ts.transfer.few import MOST_COLUMNS, MOST_ROWS, append_few, is_stored, stopped_at
-from walrus_ts.transfer.job import Appended, Job
+from walrus_ts.transfer.job import Appended, Job, joined
 from walrus_ts.transfer.load import append
 from walrus_ts.transfer.scan import Range, fix_end, pages
 from walrus_ts.transfer.wire import Wire, check
@@ -238,7 +238,7 @@ class FrameWriter(FrameStreamBase):
                 for batch in reader:
                     table = pandas_io.to_table(batch, time=time, zone=self.tz)
                     new = append(self._source.pool, self._job(table, evolve, progress=report, **options))
-                    done, read = _sum(done, new), read + len(batch)
+                    done, read = joined(done, new), read + len(batch)
             except Exception as error:
                 if not read and not isinstance(error, AppendError):  # nothing is stored
                     raise
@@ -282,12 +282,6 @@ class FrameWriter(FrameStreamBase):
         if record is not None:
             source.check_zone(record)
         return fit(table.schema, table.arrays, table.times, record, source.where, evolve=evolve)
-
-
-def _sum(done: Appended, new: Appended) -> Appended:
-    """Tell what two appends have done, one behind the other."""
-    first_id, last_id = done.first_id or new.first_id, new.last_id or done.last_id
-    return Appended(done.rows + new.rows, done.skipped + new.skipped, first_id, last_id)
 
 
 def _check_options(late: Any, load: Any) -> None:

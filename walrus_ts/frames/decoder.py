@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from walrus_ts.columnar import text
-from walrus_ts.columnar.labels import Label, same_label
+from walrus_ts.columnar.labels import Label, identity
 from walrus_ts.columnar.replies import Entries
 from walrus_ts.columnar.schema import Column, Schema
 from walrus_ts.errors import DataError, UsageError
@@ -61,15 +61,14 @@ class Decoder:
         if columns is None:
             self.schema = self.known
         else:
-            chosen = [self._choose(label, free=schema is None) for label in columns]
+            known = {identity(column.label): column for column in self.known.columns}
+            chosen = [known.get(identity(label)) or self._unknown(label, free=schema is None) for label in columns]
             self.schema = replace(self.known, columns=tuple(chosen))
         self._fields = {column.field for column in self.schema.columns}
         self._known_fields = set(self.known.fields)
 
-    def _choose(self, label: Label, *, free: bool) -> Column:
-        column = self.known.column(label)
-        if column is not None:
-            return column
+    def _unknown(self, label: Label, *, free: bool) -> Column:
+        """Return a column of text where there is no record to know it; else refuse the label."""
         if free and isinstance(label, str) and label:
             return _text_column(label.encode())
         known = ", ".join(repr(c.label) for c in self.known.columns)
@@ -194,8 +193,13 @@ def label_list(columns: Any) -> list[Label]:
         raise UsageError(
             f"columns is a list of labels; found {columns!r}. Write columns=[{columns!r}].", columns=columns
         )
-    labels = list(columns)
-    for position, label in enumerate(labels):
-        if any(same_label(label, other) for other in labels[:position]):
+    labels, seen = list(columns), set()
+    for label in labels:
+        try:
+            known = identity(label) in seen
+        except TypeError as error:  # no dict takes it
+            raise UsageError(f"columns is a list of labels; found {label!r} in it", column=label) from error
+        if known:
             raise UsageError(f"columns names {label!r} twice", column=label)
+        seen.add(identity(label))
     return labels

@@ -12,8 +12,8 @@ import pyarrow as pa
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar.labels import Label
 from walrus_ts.columnar.replies import from_objects
-from walrus_ts.connection import check_count
-from walrus_ts.errors import DataError, UsageError
+from walrus_ts.connection import check_count, require_count
+from walrus_ts.errors import DataError
 from walrus_ts.frames.decoder import Decoder, Errors, label_list
 from walrus_ts.frames.rows import Rows, combine, reverse_rows, slice_rows
 from walrus_ts.frames.source import Source
@@ -135,13 +135,13 @@ class Scan:
 
         Raises
         ------
+        UsageError
+            `rows` is no whole number of 1 or more.
         DataError
             An entry has a field that the record does not know: all frames have the same columns, so `declare` it.
         """
-        if rows < 1:
-            raise UsageError(f"rows is a number of rows, at least 1; found {rows}", rows=rows)
-        for piece in self._pieces(rows):
-            yield to_pandas(piece, self._source)
+        size = require_count(rows, "rows")
+        return (to_pandas(piece, self._source) for piece in self._pieces(size))
 
     def record_batches(self) -> Iterator[pa.RecordBatch]:
         """Read the range as Arrow record batches, in bounded memory."""

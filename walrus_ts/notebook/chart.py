@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import numpy as np
 
 from walrus_ts.columnar.labels import Label
-from walrus_ts.notebook.following import Floats, Line
+from walrus_ts.notebook.following import Line
 from walrus_ts.notebook.html import Markup, markup
+from walrus_ts.notebook.plot import Floats
 
 _WIDTH, _LEFT, _RIGHT = 640, 64, 8  # of a panel, and of what stands beside its lines
 _TOP, _HEIGHT, _BOTTOM = 18, 84, 18

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from walrus_ts.columnar.labels import Label
@@ -16,15 +15,12 @@ from walrus_ts.frames.decoder import Decoder, Errors
 from walrus_ts.frames.rows import Rows
 from walrus_ts.frames.source import Source
 from walrus_ts.frames.to_pandas import to_pandas
-from walrus_ts.ids import StreamId
-from walrus_ts.notebook.plot import Peaks, is_number, to_floats
+from walrus_ts.ids import TICKS, StreamId
+from walrus_ts.notebook.plot import Floats, Peaks, is_number, to_floats
 from walrus_ts.stacking import Part
 from walrus_ts.transfer.patience import Patience
 from walrus_ts.transfer.scan import Range, StreamState, pages, read_end
 
-Floats = npt.NDArray[np.float64]
-
-_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # in ticks
 _NEVER = StreamState(StreamId(0, 0), 0)
 
 
@@ -163,7 +159,7 @@ class Follower:
         values = np.array([to_floats(array.combine_chunks()) for array in rows.arrays])
         last = int(rows.ticks[-1])
         if self._peaks is None:
-            length = max(1, self._window_ns * _A_SECOND[self.schema.unit] // 10**9)
+            length = max(1, self._window_ns * TICKS[self.schema.unit] // 10**9)
             length = min(length, last + 1)  # there is nothing before 1970
             self._peaks = Peaks(last - length + 1, last, min(length, self._max_points // 2), len(self._drawn))
         first = self._peaks.reach(last)
@@ -178,19 +174,18 @@ class Follower:
         lines = []
         for at, column in enumerate(self._drawn):
             ticks, values = self._peaks.line(at)
-            a_second, last = _A_SECOND[self.schema.unit], int(ticks[-1])
+            a_second, last = TICKS[self.schema.unit], int(ticks[-1])
             lines.append(Line(self.label, column.label, last * 10**9 // a_second, (ticks - last) / a_second, values))
         return lines
 
     def newest(self, count: int) -> Part:
         """Read the last rows whole."""
         entries, schema = read_end(self.source.pool, self.source.records, max(1, count), reverse=True)
-        entries = entries[len(entries) - min(count, len(entries)) :]
+        entries = entries if count else []
         decoder = Decoder(self.source, schema, self._asked, self._errors, ids=True)
         rows = decoder.rows(from_objects(entries, decoder.fields, decoder.wants)) if entries else decoder.empty()
         assert rows.ids is not None  # they were asked for
-        ids = rows.ids
-        return Part(self.label, self.source.records.key, to_pandas(rows, self.source), ids)
+        return Part(self.label, self.source.records.key, to_pandas(rows, self.source), rows.ids)
 
 
 def _drawn(schema: Schema, asked: Sequence[Label] | None) -> list[Column]:

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.cluster import pool_for
 from walrus_ts.columnar.commands import command
+from walrus_ts.columnar.resp import pairs
 from walrus_ts.columnar.schema import Records, Schema, to_bytes
 from walrus_ts.errors import WalrusTSError
 from walrus_ts.frames.source import Source
@@ -216,14 +217,14 @@ class StreamFacts:
             )
         if getattr(info, "message", "") == "ERR no such key":
             return None
-        facts = _pairs(check(info))
+        facts = pairs(check(info))
         known = b"entries-added" in facts  # from Redis 7.0 on; without it there are no frames either
         state = StreamState.of(info, key) if known else None
         schema = current_schema(state, check(record, source.records.schema), source.records) if known else None
         first, last = (entry and StreamId.parse(entry[0]) for entry in (facts[b"first-entry"], facts[b"last-entry"]))
         sampled = memory if isinstance(memory, int) else None
         return cls(
-            facts[b"length"], first, last, [_pairs(g) for g in check(groups)], sampled, schema, source.axis(schema).zone
+            facts[b"length"], first, last, [pairs(g) for g in check(groups)], sampled, schema, source.axis(schema).zone
         )
 
     @property
@@ -344,10 +345,6 @@ def _id(text: bytes) -> StreamId:
 def _lag(group: dict[bytes, Any]) -> str:
     lag = group.get(b"lag")
     return muted("unknown") if lag is None else number(lag)
-
-
-def _pairs(flat: list[Any]) -> dict[bytes, Any]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _label(label: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -176,7 +177,7 @@ class View:
 def _is_number(window: Any) -> bool:
     """Tell whether a length is a number without a unit, which pandas takes for nanoseconds."""
     if isinstance(window, str):
-        return window.strip().replace(".", "", 1).isdecimal()
+        return re.fullmatch(r"\s*[+-]?[\d.]+\s*", window) is not None
     # numpy's lengths of time are integers to it.
     return isinstance(window, (int, float, np.number)) and not isinstance(window, np.timedelta64)
 

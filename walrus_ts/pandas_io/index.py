@@ -14,11 +14,10 @@ import pyarrow as pa
 from walrus_ts.columnar.labels import Label
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.errors import UsageError
-from walrus_ts.ids import COUNTERS, TICKS, Unit
+from walrus_ts.ids import COUNTERS, TICKS, YEAR_10000, Unit
 from walrus_ts.times import parse_zone, zone_name
 
 _SET_BACK = pd.Timedelta(hours=1)  # by a clock, in autumn
-_YEAR_10000 = 253_402_300_800  # seconds since 1970
 
 
 def checked_index(index: pd.Index, zone: tzinfo | None) -> pd.DatetimeIndex:
@@ -97,7 +96,7 @@ def _check_range(index: pd.DatetimeIndex) -> None:
         return
     if ticks[0] < 0:
         raise UsageError(f"row 0 is of {index[0]}, before 1970: it has no stream id", row=0)
-    behind = ticks >= min(_YEAR_10000 * TICKS[_unit(index)], 2**63 - 1)
+    behind = ticks > min(YEAR_10000 * TICKS[_unit(index)] - 1, 2**63 - 1)
     if behind[-1]:
         row = int(np.argmax(behind))
         raise UsageError(f"row {row} lies behind the year 9999: it has no stream id", row=row)
@@ -141,7 +140,7 @@ def stored_zone(dtype: pd.DatetimeTZDtype, where: str, convert: str) -> str:
     try:
         parse_zone(name)
         same = pd.DatetimeTZDtype(dtype.unit, name).tz
-    except Exception as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:  # zoneinfo's, pytz's and dateutil's, of a name
         raise UsageError(
             f"the zone of {where}, {dtype.tz!r}, has no name that it can be made from again. Convert it: "
             f"`{convert}('Europe/Berlin')`, for example.",

@@ -236,9 +236,7 @@ def declared(columns: Mapping[Label, Any], unit: Unit, zone: tzinfo | str | None
         array, description, nullable = to_array(empty, label)
         made.append(Column(label, field, array.type, description, nullable))
     parsed = parse_zone(zone)
-    index = (
-        pd.DatetimeIndex([], dtype=f"M8[{unit}]")
-        if parsed is None
-        else pd.DatetimeIndex([], dtype=pd.DatetimeTZDtype(unit, parsed))
+    clock: Any = f"M8[{unit}]" if parsed is None else pd.DatetimeTZDtype(unit, parsed)
+    return Schema(
+        tuple(made), *index_facts(pd.DatetimeIndex([], dtype=clock))[:2], None, describe_labels(pd.Index(list(columns)))
     )
-    return Schema(tuple(made), *index_facts(index)[:2], None, describe_labels(pd.Index(list(columns))))

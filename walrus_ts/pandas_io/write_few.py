@@ -16,11 +16,9 @@ import pyarrow as pa
 from walrus_ts.columnar import text
 from walrus_ts.columnar.commands import EMPTY_PAIR
 from walrus_ts.columnar.schema import Schema
-from walrus_ts.ids import COUNTER_BITS, COUNTERS, NS_PER_MS, NS_PER_S, TICKS, StreamId
+from walrus_ts.ids import COUNTER_BITS, COUNTERS, NS_PER_MS, NS_PER_S, TICKS, YEAR_10000, StreamId
 
 Row = tuple[bytes, list[bytes]]
-
-_LATEST_SECOND = 253_402_300_800  # the year 10000
 
 
 class _UnfitError(Exception):
@@ -151,7 +149,7 @@ def _ids(ticks: list[int], per_second: int) -> list[bytes]:
     step = NS_PER_S // per_second
     ids, counter, before = [], 0, -1
     for tick in ticks:
-        if tick < max(before, 0) or tick >= _LATEST_SECOND * per_second:
+        if tick < max(before, 0) or tick >= YEAR_10000 * per_second:
             raise _UnfitError  # NaT is the least integer
         counter = counter + 1 if tick == before else 0
         milliseconds, rest = divmod(tick * step, NS_PER_MS)

@@ -66,11 +66,11 @@ class Ahead:
         ------
         GroupMissingError
         redis.exceptions.RedisError
-            The reply was lost, or the server has been away for a second, or refuses.
+            The connection is lost, or the server refuses.
         """
         if self._wire is not None and self._wire.busy:
             for key, reply in self.member.receive_new(self._wire).items():
-                self.member.hand_back(key, [(id_, 1) for id_ in reply.ids()], claim_ms)
+                self.member.hand_back(key, [(id_, 1) for id_ in reply.ids()], claim_ms, self._wire)
 
     def leave(self) -> None:
         """Give the connection back, and the piece up, where one is under way."""

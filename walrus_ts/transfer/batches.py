@@ -165,6 +165,7 @@ class Feed:
 
     def hand_back_ahead(self) -> None:
         """Hand back what was asked for ahead; where that cannot be done, it is a reply that was lost."""
+        self._next_look = 0.0  # by which it comes again, unless others are sooner
         try:
             self._ahead.hand_back(self.claim_ms)
         except (RedisError, GroupMissingError):
@@ -197,14 +198,14 @@ class Feed:
             self._newest[key] = last
         if self._claiming is not None:
             key, rows = self._claiming
-            self.member.hand_back(key, [(id_, deliveries + 1) for id_, deliveries in rows], self.claim_ms)
+            self.member.hand_back(key, [(id_, deliveries + 1) for id_, deliveries in rows], self.claim_ms, wire)
             self._claiming = None
         self._next_look = 0.0
         self._settled = True
 
     def _hand_back_new(self, wire: Wire, key: bytes, after: bytes, until: bytes) -> None:
         while listed := self.member.pending(wire, key, self.count, after=after, until=until, own=True):
-            self.member.hand_back(key, [row for row in listed if row[1] == 1], self.claim_ms)
+            self.member.hand_back(key, [row for row in listed if row[1] == 1], self.claim_ms, wire)
             after = b"(" + listed[-1][0]
 
     def _round(self, wire: Wire, block_ms: int | None) -> list[Delivery]:
@@ -227,12 +228,11 @@ class Feed:
             while key in self._backlog:
                 after, until = self._backlog[key]
                 listed = self.member.pending(wire, key, self.count, after=after, until=until, own=True)
-                del self._backlog[key]  # and behind the others with it: streams take turns, too
-                if not listed:
-                    break
                 chosen = self._choose(listed)
-                self._backlog[key] = b"(" + chosen[-1][0], until
-                found = self._deliver(wire, key, chosen, 0)
+                found = self._deliver(wire, key, chosen, 0) if chosen else []
+                del self._backlog[key]
+                if chosen:  # and behind the others with it: streams take turns, too
+                    self._backlog[key] = b"(" + chosen[-1][0], until
                 if found:
                     return found
         return []
@@ -256,10 +256,19 @@ class Feed:
         ahead = self._ahead.ask if self._may_look_ahead() else None
         late = self._ahead.seconds > self._longest_ahead
         found = self._read(self._ahead.read(ahead))
-        if late and not self._extend(found):
+        extended = self._extend(wire, found) if late else True
+        self._see(found)
+        if not extended:
             self._next_look = 0.0
             return self._old(wire)
-        return found or self._read(self.member.read_new(wire, self.count, block_ms, ahead))
+        if not found:
+            found = self._read(self.member.read_new(wire, self.count, block_ms, ahead))
+            self._see(found)
+        return found
+
+    def _see(self, found: list[Delivery]) -> None:
+        """Remember up to where new rows were seen to: what lies behind, and is lost with a reply, is handed back."""
+        self._newest.update({delivery.key: delivery.replies[-1].last_id_text for delivery in found})
 
     def _may_look_ahead(self) -> bool:
         """Tell whether to have the server read on.
@@ -270,14 +279,14 @@ class Feed:
         others = self._backlog or time.monotonic() >= self._next_look
         return self.prefetch and self._quick and not others and self.most > 1
 
-    def _extend(self, found: list[Delivery]) -> bool:
+    def _extend(self, wire: Wire, found: list[Delivery]) -> bool:
         """Extend rows that have waited; where others have claimed some of them, hand back those that are left."""
         rows = {delivery.key: [id_ for id_, _ in delivery.rows()] for delivery in found}
-        gone = {key: set(self.member.extend(key, ids)) for key, ids in rows.items()}
+        gone = {key: set(self.member.extend(key, ids, wire)) for key, ids in rows.items()}
         if not any(gone.values()):
             return True
         for key, ids in rows.items():
-            self.member.hand_back(key, [(id_, 1) for id_ in ids if id_ not in gone[key]], self.claim_ms)
+            self.member.hand_back(key, [(id_, 1) for id_ in ids if id_ not in gone[key]], self.claim_ms, wire)
         return False
 
     def _read(self, found: Iterator[dict[bytes, EntriesReply]]) -> list[Delivery]:
@@ -292,7 +301,6 @@ class Feed:
             if not pieces:
                 raise
             self._unsettle()
-        self._newest.update({key: replies[-1].last_id_text for key, replies in pieces.items()})
         return [Delivery(key, replies, np.ones(sum(map(len, replies)), np.int64)) for key, replies in pieces.items()]
 
     def _choose(self, listed: list[tuple[bytes, int]]) -> list[tuple[bytes, int]]:
@@ -325,7 +333,7 @@ class Feed:
         rows = [row for row in rows if row[1] < self.most]
         lost = 0
         if spent:
-            lost = self.member.bury(key, spent, f"delivered {self.most} times", own=False)[1]
+            lost = self.member.bury(key, spent, f"delivered {self.most} times", own=False, wire=wire)[1]
         self._claiming = key, rows
         reply = self.member.claim(wire, key, [id_ for id_, _ in rows], idle_ms) if rows else EntriesReply.of([])
         self._claiming = None

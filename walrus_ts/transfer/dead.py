@@ -11,7 +11,7 @@ from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.schema import Records
 from walrus_ts.errors import DataError, UsageError
 from walrus_ts.ids import StreamId
-from walrus_ts.transfer.member import missing_group
+from walrus_ts.transfer.member import LONG_IDLE_MS, refuse_missing_group
 from walrus_ts.transfer.patience import persist
 from walrus_ts.transfer.script import Script
 from walrus_ts.transfer.wire import check
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _PAGE = 1_000
 _MOST_DIGITS = 18  # of a number of 64 bits
-_LONG_IDLE_MS = 86_400_000  # any consumer may claim a row that is replayed, whatever its `claim_after`
 
 # Makes rows pending again, as not yet delivered, each in one step with the removal of its letter; where the stream no
 # longer holds a row, its values are added as a new one, if that is wanted. A letter that is gone was replayed before.
@@ -146,7 +145,7 @@ def replay(pool: Pool, records: Records, chosen: Sequence[Letter], *, as_new: bo
                     raise _gone(letter.id, records, as_new=False)
     replayed = 0
     for part in parts:
-        arguments = [b"1" if as_new else b"", b"%d" % _LONG_IDLE_MS]
+        arguments = [b"1" if as_new else b"", b"%d" % LONG_IDLE_MS]
         for letter in part:
             # Not the consumer that had it: where that is gone, the claim would make it anew, and nobody remove it.
             arguments += [letter.letter_id, letter.id, letter.group, letter.group + b".c1"]
@@ -154,7 +153,8 @@ def replay(pool: Pool, records: Records, chosen: Sequence[Letter], *, as_new: bo
         try:
             done = persist(pool, lambda wire, keys=keys, arguments=arguments: _REPLAY.run(wire, keys, arguments))  # type: ignore[misc]
         except ResponseError as error:
-            raise missing_group(error, part[0].group, [records.key]) from error
+            refuse_missing_group(error, part[0].group, [records.key])
+            raise
         if isinstance(done, bytes):
             raise _gone(done, records, as_new=as_new)
         replayed += done

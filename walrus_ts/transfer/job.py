@@ -42,6 +42,12 @@ class Appended(NamedTuple):
         return appended_html(self)
 
 
+def joined(done: Appended, new: Appended) -> Appended:
+    """Tell what two appends have done, one behind the other."""
+    first_id, last_id = done.first_id or new.first_id, new.last_id or done.last_id
+    return Appended(done.rows + new.rows, done.skipped + new.skipped, first_id, last_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A table, and how it is to be stored.
@@ -53,7 +59,7 @@ class Job:
     times : TimestampArray, shape (n,)
         UTC or naive, non-decreasing, no nulls, from 1970 to 9999.
     fit : callable
-        Takes the stream's Schema, or None, and returns the table's columns as it wants them (`schema.fit`).
+        Takes the stream's Schema, or None, and returns the table's columns as it wants them (`fitting.fit`).
     late : {"raise", "skip"}
     load : str, optional
         The load's name.

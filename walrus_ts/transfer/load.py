@@ -205,14 +205,10 @@ class _Load:
         first, last = (iso(times[0]), iso(times[-1])) if len(times) else (None, None)
         return Progress(len(times), first, last, (), _now())
 
-    def _begun(self, fitted: Fitted) -> Progress:
-        present = (column.field.decode() for column, array in fitted.columns if array is not None)
-        return replace(self._blank, fields=tuple(present))
-
     def _progress(self, view: View, schema: Schema | None, fitted: Fitted) -> Progress | None:
         """Return how far the load is; None where an unnamed one is complete."""
-        begun = self._begun(fitted)
-        begun = replace(begun, added=view.state.added if view.state else 0)
+        present = tuple(column.field.decode() for column, array in fitted.columns if array is not None)
+        begun = replace(self._blank, fields=present, added=view.state.added if view.state else 0)
         if view.progress is None:
             self._check_age()
             if self._record.unnamed and _reaches(view.state, fitted.times):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _IDS_A_COMMAND = 1_000
 _SHORTEST_ENTRY = len(b"*2\r\n$3\r\n0-1\r\n*2\r\n$0\r\n\r\n$0\r\n\r\n")  # bytes of a reply
+LONG_IDLE_MS = 86_400_000  # of a row that any consumer may claim, whatever its `claim_after`
 PIECE = 2_500  # rows of an XREADGROUP: some three milliseconds of the server's time
 
 
@@ -153,7 +154,7 @@ class Member:
             if isinstance(reply, resp.ErrorReply) and "no such key" in reply.message:
                 continue
             for group in check(reply, key):
-                facts = dict(zip(group[::2], group[1::2], strict=True))
+                facts = resp.pairs(group)
                 if facts[b"name"] == self.group:
                     found[key] = facts[b"last-delivered-id"]
         return found
@@ -196,25 +197,27 @@ class Member:
         replies = resp.parse(persist(self.pool, work)[:-SLACK]) if len(ids) else []
         return sum(check(reply) for reply in replies)
 
-    def bury(self, key: bytes, rows: Sequence[tuple[bytes, int]], reason: str, *, own: bool = True) -> tuple[int, int]:
+    def bury(
+        self, key: bytes, rows: Sequence[tuple[bytes, int]], reason: str, *, own: bool = True, wire: Wire | None = None
+    ) -> tuple[int, int]:
         """Move rows, given as id and deliveries, to the dead letters; return how many, and how many were lost."""
         moved = lost = 0
         owner = self.consumer if own else b""
         head = [self.group, self.consumer, owner, reason.encode(errors="replace")]
         for at in range(0, len(rows), _IDS_A_COMMAND):
             flat = [part for id_, count in rows[at : at + _IDS_A_COMMAND] for part in (id_, b"%d" % count)]
-            counts = self._run(BURY, [key, Records(key).dead], [*head, *flat])
+            counts = self._run(BURY, [key, Records(key).dead], [*head, *flat], wire=wire)
             moved, lost = moved + counts[0], lost + counts[1]
         return moved, lost
 
-    def extend(self, key: bytes, ids: Sequence[bytes]) -> list[bytes]:
+    def extend(self, key: bytes, ids: Sequence[bytes], wire: Wire | None = None) -> list[bytes]:
         """Begin the time anew after which rows may be claimed; return those that are no longer this consumer's."""
         gone: list[bytes] = []
         for at in range(0, len(ids), _IDS_A_COMMAND):
-            gone += self._run(EXTEND, [key], [self.group, self.consumer, *ids[at : at + _IDS_A_COMMAND]])
+            gone += self._run(EXTEND, [key], [self.group, self.consumer, *ids[at : at + _IDS_A_COMMAND]], wire=wire)
         return gone
 
-    def hand_back(self, key: bytes, rows: Sequence[tuple[bytes, int]], idle_ms: int) -> None:
+    def hand_back(self, key: bytes, rows: Sequence[tuple[bytes, int]], idle_ms: int, wire: Wire | None = None) -> None:
         """Undo the delivery of rows, given as id and deliveries, that are still this consumer's.
 
         Raises
@@ -225,7 +228,7 @@ class Member:
         """
         for at in range(0, len(rows), _IDS_A_COMMAND):
             flat = [part for id_, count in rows[at : at + _IDS_A_COMMAND] for part in (id_, b"%d" % count)]
-            self._run(HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *flat], _at_an_end())
+            self._run(HAND_BACK, [key], [self.group, self.consumer, b"%d" % idle_ms, *flat], _at_an_end(), wire)
 
     def commit(
         self,
@@ -269,7 +272,8 @@ class Member:
         try:
             found: list[Any] = COMMIT.run(wire, [*keys, *others], arguments)
         except ResponseError as error:
-            raise missing_group(error, self.group, self.keys) from error
+            refuse_missing_group(error, self.group, self.keys)
+            raise
         return found
 
     def leave(self) -> None:
@@ -284,12 +288,21 @@ class Member:
             self._run(LEAVE, [key], [self.group, self.consumer], _at_an_end())
 
     def _run(
-        self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], patience: Patience | None = None
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        arguments: Sequence[bytes],
+        patience: Patience | None = None,
+        wire: Wire | None = None,
     ) -> Any:
+        """Run a script: once on the connection that the caller has, for there may be no other; else until it is run."""
         try:
+            if wire is not None:
+                return script.run(wire, keys, arguments)
             return persist(self.pool, lambda wire: script.run(wire, keys, arguments), patience)
         except ResponseError as error:
-            raise missing_group(error, self.group, self.keys) from error
+            refuse_missing_group(error, self.group, self.keys)
+            raise
 
     def _refused(self, reply: memoryview) -> None:
         """Raise what the server has answered, where it is an error."""
@@ -299,24 +312,24 @@ class Member:
             if isinstance(self.pool, SlotPool) and str(error).startswith("UNBLOCKED"):
                 # Redis 7 says so also where the stream moves with its slot; where it was deleted, the next try tells.
                 raise ElsewhereError(str(error)) from error
-            raise missing_group(error, self.group, self.keys) from error
+            refuse_missing_group(error, self.group, self.keys)
+            raise
 
 
 def _at_an_end() -> Patience:
     return Patience(GRACE_SECONDS, GRACE_SECONDS)
 
 
-def missing_group(error: Exception, group: bytes, keys: Sequence[bytes]) -> Exception:
-    """Say of a server's error that the group is not there, where it is that."""
+def refuse_missing_group(error: Exception, group: bytes, keys: Sequence[bytes]) -> None:
+    """Raise a `GroupMissingError` in place of a server's error that says so; do nothing where it says otherwise."""
     # XINFO knows no such key, and Redis 6 unblocks who waits for rows of a stream that is deleted.
-    if not any(words in str(error) for words in ("NOGROUP", "no such key", "UNBLOCKED")):
-        return error
-    return GroupMissingError(
-        f"the consumer group {group.decode(errors='backslashreplace')!r} does not exist on all of its streams: "
-        f"{error}. `create()` makes it.",
-        group=group,
-        keys=list(keys),
-    )
+    if any(words in str(error) for words in ("NOGROUP", "no such key", "UNBLOCKED")):
+        raise GroupMissingError(
+            f"the consumer group {group.decode(errors='backslashreplace')!r} does not exist on all of its streams: "
+            f"{error}. `create()` makes it.",
+            group=group,
+            keys=list(keys),
+        ) from error
 
 
 def _slices(ids: Ids) -> Iterator[Ids]:

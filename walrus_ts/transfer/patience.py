@@ -7,14 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
     BusyLoadingError,
     ConnectionError,  # redis-py's own, which its users catch
     TimeoutError,  # likewise
 )
 
-from walrus_ts.cluster import ElsewhereError
+from walrus_ts.cluster import REFUSED_LOGIN, ElsewhereError
 from walrus_ts.transfer.wire import Wire
 
 if TYPE_CHECKING:
@@ -29,14 +27,13 @@ ONCE = -1.0  # likewise, for what must not be sent again: it is, only where noth
 
 LOST = (ConnectionError, TimeoutError)  # what was sent may have been carried out
 PASSING = (*LOST, BusyLoadingError)  # the server may be back soon
-_REFUSED_LOGIN = (AuthenticationError, AuthorizationError)  # redis-py derives them from ConnectionError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0  # seconds; each is twice the one before
 
 
 def passes(error: Exception) -> bool:
     """Tell whether an error is of a server that may be back soon."""
-    return isinstance(error, PASSING) and not isinstance(error, _REFUSED_LOGIN)
+    return isinstance(error, PASSING) and not isinstance(error, REFUSED_LOGIN)
 
 
 class Patience:

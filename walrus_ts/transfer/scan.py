@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import Entries, EntriesReply, glance
 from walrus_ts.columnar.schema import Origin, Records, Schema
@@ -53,8 +54,7 @@ class StreamState:
         """Read the reply to XINFO STREAM; None for a key that is not there."""
         if getattr(reply, "message", "") == "ERR no such key":
             return None
-        items = check(reply, key)
-        info = dict(zip(items[::2], items[1::2], strict=True))
+        info = resp.pairs(check(reply, key))
         if b"entries-added" not in info:
             raise UsageError("DataFrames need Redis 7.0 or newer, or Valkey: the server does not tell `entries-added`")
         added, first, length = info[b"entries-added"], info[b"first-entry"], info[b"length"]
