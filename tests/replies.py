@@ -35,7 +35,7 @@ def rows(columns: Entries) -> list[Row]:
     """Turn columns into rows again."""
     lists = {name: column.to_pylist() for name, column in columns.columns.items()}
     found: list[Row] = []
-    for position, id_ in enumerate(columns.id_texts()):
+    for position, id_ in enumerate(columns.ids()):
         row = {name: column[position] for name, column in lists.items() if column[position] is not None}
         assert not (columns.gone[position] and row), "an entry that is gone has values"
         found.append((id_, None if columns.gone[position] else row))

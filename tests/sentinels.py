@@ -151,7 +151,7 @@ class Sentinels:
     def wait_until_copied(self, key: str) -> None:
         """Wait until the replica has something of a key."""
         replica = next(port for port in self.ports[:2] if port != self.named())
-        wait_until(lambda: self.client(replica).exists(key))
+        wait_until(lambda: self.client(replica).exists(key), timeout=30)
 
     def kill(self, port: int) -> None:
         """End one of them at once (SIGKILL)."""

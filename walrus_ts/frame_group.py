@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from walrus_ts.columnar.labels import Label, identity
-from walrus_ts.columnar.schema import Schema, to_bytes
+from walrus_ts.columnar.schema import Schema, shown, to_bytes
 from walrus_ts.connection import check_count
 from walrus_ts.consuming.batches import Batches
 from walrus_ts.consuming.reading import make_batches, read_rows
@@ -159,7 +159,7 @@ class FrameGroup(Generic[S]):
             frame = to_pandas(rows, stream._source, dtype_backend)
             if looks[key][1] is None:
                 frame = _without_strangers(frame, schemas)
-            parts.append(Part(to_bytes(key).decode(errors="backslashreplace"), to_bytes(key), frame, rows.ids))
+            parts.append(Part(shown(key), to_bytes(key), frame, rows.ids))
         if layout == "wide":
             if ids:
                 parts = [replace(part, frame=with_ids(part.frame, part.ids)) for part in with_columns(parts)]
@@ -200,10 +200,7 @@ class FrameGroup(Generic[S]):
 
         labels = None if columns is None else label_list(columns)
         chosen = _choose(labels, {key: stream._source.look() for key, stream in self.streams.items()})
-        parts = [
-            (to_bytes(key).decode(errors="backslashreplace"), stream.scan(start, stop, columns=chosen[key]))
-            for key, stream in self.streams.items()
-        ]
+        parts = [(shown(key), stream.scan(start, stop, columns=chosen[key])) for key, stream in self.streams.items()]
         return plot(parts, max_points, ax)
 
     def live(
@@ -238,7 +235,7 @@ class FrameGroup(Generic[S]):
         labels = None if columns is None else label_list(columns)
         _choose(labels, {key: stream._source.look() for key, stream in self.streams.items()})
         return make_live(
-            [(to_bytes(key).decode(errors="backslashreplace"), stream._source) for key, stream in self.streams.items()],
+            [(shown(key), stream._source) for key, stream in self.streams.items()],
             labels,
             self._streams()[0].database,
             window=window,
@@ -247,7 +244,7 @@ class FrameGroup(Generic[S]):
             max_points=max_points,
             errors=errors,
             stream_name=stream_name,
-            name=to_bytes(self.name).decode(errors="backslashreplace"),
+            name=shown(self.name),
         )
 
     def read_frame(

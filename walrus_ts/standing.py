@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import from_objects
 from walrus_ts.columnar.resp import pairs
+from walrus_ts.columnar.schema import shown
 from walrus_ts.errors import DataError
 from walrus_ts.frames.decoder import Decoder
 from walrus_ts.frames.source import Source
@@ -35,7 +36,8 @@ def status_frame(sources: Sequence[Source], group: bytes) -> pd.DataFrame:
     """Say how a group stands with each of its streams (`TimeSeries.status`)."""
     zone = common_zone(sources)
     rows = [_status(source, group) for source in sources]
-    frame = pd.DataFrame(rows, index=pd.Index([_name(source) for source in sources], dtype="str", name="stream"))
+    names = [shown(source.records.key) for source in sources]
+    frame = pd.DataFrame(rows, index=pd.Index(names, dtype="str", name="stream"))
     for column in ("first", "last", "oldest_pending"):
         frame[column] = _times(frame[column], zone)
     return frame.astype({"length": "int64", "lag": "Int64", "pending": "Int64", "consumers": "Int64"})[
@@ -80,7 +82,7 @@ def pending_frame(source: Source, group: bytes, limit: int | None, zone: Zone) -
     return pd.DataFrame(
         {
             "stream_id": pd.array(ids, dtype="str"),
-            "consumer": pd.array([_text(row[1]) for row in rows], dtype="str"),
+            "consumer": pd.array([shown(row[1]) for row in rows], dtype="str"),
             "idle": pd.array([row[2] for row in rows], dtype="int64").astype("timedelta64[ms]"),
             "deliveries": pd.array([row[3] for row in rows], dtype="int64"),
         },
@@ -95,7 +97,7 @@ def consumers_frame(source: Source, group: bytes) -> pd.DataFrame:
     inactive = [consumer.get(b"inactive", -1) for consumer in found]  # -1: it has never read a row
     return pd.DataFrame(
         {
-            "consumer": pd.array([_text(consumer[b"name"]) for consumer in found], dtype="str"),
+            "consumer": pd.array([shown(consumer[b"name"]) for consumer in found], dtype="str"),
             "pending": pd.array([consumer[b"pending"] for consumer in found], dtype="int64"),
             "idle": np.array([consumer[b"idle"] for consumer in found], "timedelta64[ms]"),
             "inactive": np.array([None if ms < 0 else ms for ms in inactive], "timedelta64[ms]"),
@@ -105,7 +107,7 @@ def consumers_frame(source: Source, group: bytes) -> pd.DataFrame:
 
 def by_stream(frames: Sequence[pd.DataFrame], sources: Sequence[Source]) -> pd.DataFrame:
     """Put frames of several streams below each other, with a categorical column `stream` before the others."""
-    names = [_name(source) for source in sources]
+    names = [shown(source.records.key) for source in sources]
     codes = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
     stacked = pd.concat(list(frames), ignore_index=isinstance(frames[0].index, pd.RangeIndex))
     stream: Any = pd.Categorical.from_codes(codes, categories=pd.Index(names))
@@ -117,13 +119,13 @@ def letters_frame(source: Source, letters: Iterable[Letter]) -> pd.DataFrame:
     """Make a frame of dead letters (`TimeSeriesStream.dead_letters`)."""
     found = list(letters)
     facts: dict[str, Any] = {
-        "stream_id": pd.array([_text(letter.id) for letter in found], dtype="str"),
+        "stream_id": pd.array([shown(letter.id) for letter in found], dtype="str"),
         "died": pd.to_datetime(
             [StreamId.parse(letter.letter_id).milliseconds for letter in found], unit="ms", utc=True
         ).as_unit("ms"),
         "deliveries": pd.array([letter.deliveries for letter in found], dtype="int64"),
         **{
-            name: pd.array([_text(getattr(letter, name)) for letter in found], dtype="str")
+            name: pd.array([shown(getattr(letter, name)) for letter in found], dtype="str")
             for name in ("group", "consumer", "reason")
         },
     }
@@ -181,11 +183,3 @@ def _times(milliseconds: Iterable[Any], zone: Zone) -> pd.DatetimeIndex:
 
 def _ms(entry: list[Any] | None) -> int | None:
     return None if entry is None else StreamId.parse(entry[0]).milliseconds
-
-
-def _name(source: Source) -> str:
-    return _text(source.records.key)
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="backslashreplace")

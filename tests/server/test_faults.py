@@ -14,7 +14,7 @@ TIMES = 2  # of each; `make faults` does it far more often, at other bytes each 
 def test_no_row_is_lost_or_there_twice(name: str) -> None:
     """Whatever happens to connections, servers and processes, each row is there once, in order, and right."""
     if name == "full-disk" and not can_mount():
-        lack("only root may mount a small disk; full-file is done in its place")
+        lack("it needs the right to mount a small disk")
     tally = suffer(name, TIMES, SEED)
     print(tally)
     assert tally.injected >= TIMES

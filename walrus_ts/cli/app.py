@@ -74,7 +74,7 @@ def run() -> NoReturn:
         make_app()(prog_name="walrus-ts")
     except KeyboardInterrupt:  # before typer began, or behind its end
         sys.exit(130)
-    except (WalrusTSError, RedisError, OSError, AssertionError) as error:
+    except (WalrusTSError, RedisError, OSError) as error:
         print("\n".join([f"walrus-ts: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         of_data = "first_row" in vars(error)  # a file's, which `load_file` counts
         sys.exit(2 if isinstance(error, UsageError) and not of_data else 1)

@@ -13,6 +13,7 @@ import typer
 from walrus_ts.cli.output import until_interrupted
 from walrus_ts.database import URL_VARIABLE, connect
 from walrus_ts.embedded import SCHEME
+from walrus_ts.errors import DataError
 
 
 def serve(
@@ -52,4 +53,7 @@ def demo(
     """
     from walrus_ts.demo import run  # the modules of multiple processes, which only it needs
 
-    run(output, url)
+    try:
+        run(output, url)
+    except AssertionError as error:  # what came back is not what went in
+        raise DataError(str(error)) from error

@@ -40,6 +40,15 @@ def fields_for(labels: Sequence[Label], taken: Iterable[bytes] = ()) -> list[byt
     return given
 
 
+def is_unicode(text: str) -> bool:
+    """Tell whether a text has no half of a surrogate pair in it, as names of files that are no UTF-8 have."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def same_label(one: Label, other: Label) -> bool:
     """Compare labels as pandas' columns do, but 1 and True and "1" apart."""
     return identity(one) == identity(other)

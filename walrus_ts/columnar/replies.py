@@ -71,7 +71,7 @@ class Entries:
         """Return one id as Redis writes it."""
         return f"{self.milliseconds[row]}-{self.sequence[row]}"
 
-    def id_texts(self) -> list[bytes]:
+    def ids(self) -> list[bytes]:
         """Return the ids as Redis writes them."""
         return [b"%d-%d" % pair for pair in zip(self.milliseconds.tolist(), self.sequence.tolist(), strict=True)]
 

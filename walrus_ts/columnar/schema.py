@@ -26,6 +26,11 @@ def to_bytes(name: str | bytes | memoryview) -> bytes:
     return name.encode() if isinstance(name, str) else bytes(name)
 
 
+def shown(name: str | bytes | memoryview) -> str:
+    """Write a key or a group's name for people, who may read what is no UTF-8 as an escape."""
+    return to_bytes(name).decode(errors="backslashreplace")
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """The keys that lie beside a stream, in its cluster slot.
@@ -224,7 +229,7 @@ class Schema:
         DataError
             It is broken, or of a version that this version does not know; the message names its key.
         """
-        where = key.decode(errors="backslashreplace")
+        where = shown(key)
         try:
             read = json.loads(record)
             version = read["walrus_ts"]
@@ -293,16 +298,16 @@ def _checked_dtype(dtype: Any) -> Any:
 
 def broken_record(key: bytes, problem: str) -> DataError:
     """Make the error of a schema record that cannot be used."""
-    where = key.decode(errors="backslashreplace")
+    where = shown(key)
     return DataError(
-        f"{where} {problem}. `stream.database.delete({_shown(key)!r})` deletes it: the stream's columns are text then, "
-        "until `stream.declare(...)` names their types.",
+        f"{where} {problem}. `stream.database.delete({_as_written(key)!r})` deletes it: the stream's columns are text "
+        "then, until `stream.declare(...)` names their types.",
         record=where,
         key=key,
     )
 
 
-def _shown(key: bytes) -> str | bytes:
+def _as_written(key: bytes) -> str | bytes:
     """Return a key as one would write it."""
     try:
         return key.decode()
@@ -311,5 +316,5 @@ def _shown(key: bytes) -> str | bytes:
 
 
 def _shortened(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

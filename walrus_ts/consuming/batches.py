@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from redis.exceptions import RedisError
 
+from walrus_ts.columnar.schema import shown
 from walrus_ts.consuming.batch import Batch
 from walrus_ts.consuming.tables import Tables
 from walrus_ts.errors import GroupMissingError
@@ -42,14 +43,12 @@ class Batches(Iterator[Batch]):
         self._unnamed = unnamed
         self._in_hand: Batch | None = None
         self._closed = False
-        self._bar = Bar(f"read {self._feed.member.group.decode(errors='backslashreplace')}")
+        self._bar = Bar(f"read {shown(self._feed.member.group)}")
         self.lost = 0
 
     def __repr__(self) -> str:
         member = self._feed.member
-        group, consumer, *keys = (
-            repr(name.decode(errors="backslashreplace")) for name in (member.group, member.consumer, *member.keys)
-        )
+        group, consumer, *keys = (repr(shown(name)) for name in (member.group, member.consumer, *member.keys))
         return f"<Batches of {group} on {', '.join(keys)}, consumer {consumer}>"
 
     def __next__(self) -> Batch:

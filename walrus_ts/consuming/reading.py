@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from walrus_ts.cluster import Pool, join_pools
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import EntriesReply
-from walrus_ts.columnar.schema import to_bytes
+from walrus_ts.columnar.schema import shown, to_bytes
 from walrus_ts.connection import check_count, read_each, require_count
 from walrus_ts.consuming.batches import Batches
 from walrus_ts.consuming.tables import Tables
@@ -30,7 +30,7 @@ from walrus_ts.transfer.patience import GRACE_SECONDS, ONCE, Patience, persist
 from walrus_ts.transfer.wire import Wire, check
 
 
-class Reading(Protocol):
+class Consumed(Protocol):
     """What consuming needs of a stream: `TimeSeriesStream` has it."""
 
     group: str | bytes
@@ -44,7 +44,7 @@ class Reading(Protocol):
 
 
 def read_rows(
-    streams: Sequence[Reading], count: int | None, block: int | None, stream_name: str | None
+    streams: Sequence[Consumed], count: int | None, block: int | None, stream_name: str | None
 ) -> pd.DataFrame:
     """Read new rows once; they stay pending (`TimeSeries.read_frame`)."""
     count, block = check_count(count), check_count(block, "block", minimum=0)
@@ -86,7 +86,7 @@ def read_rows(
 
 
 def _stacked(
-    streams: Sequence[Reading], tables: Tables, replies: dict[bytes, list[EntriesReply]], stream_name: str | None
+    streams: Sequence[Consumed], tables: Tables, replies: dict[bytes, list[EntriesReply]], stream_name: str | None
 ) -> pd.DataFrame:
     """Make one frame of what was delivered; of streams from which nothing was, it has the columns."""
     parts = []
@@ -101,7 +101,7 @@ def _stacked(
 
 
 def make_batches(
-    streams: Sequence[Reading],
+    streams: Sequence[Consumed],
     count: int,
     wait: float | None,
     claim_after: float,
@@ -124,7 +124,7 @@ def make_batches(
     return Batches(feeds, tables, wait=wait, stream_name=stream_name, unnamed=not first._named)
 
 
-def _members(streams: Sequence[Reading], consumer: bytes) -> list[Member]:
+def _members(streams: Sequence[Consumed], consumer: bytes) -> list[Member]:
     """Return the consumer as a member of the group: one, or in a cluster one for each slot that streams are in."""
     sources: dict[Pool, list[Source]] = {}
     for source in (stream._source for stream in streams):
@@ -136,14 +136,12 @@ def _members(streams: Sequence[Reading], consumer: bytes) -> list[Member]:
     ]
 
 
-def _tables(streams: Sequence[Reading]) -> Tables:
+def _tables(streams: Sequence[Consumed]) -> Tables:
     sources = [stream._source for stream in streams]
-    return Tables(
-        {source.records.key: (source.records.key.decode(errors="backslashreplace"), source) for source in sources}
-    )
+    return Tables({source.records.key: (shown(source.records.key), source) for source in sources})
 
 
-def _remaking(streams: Sequence[Reading], member: Member, tables: Tables) -> Callable[[], set[bytes]]:
+def _remaking(streams: Sequence[Consumed], member: Member, tables: Tables) -> Callable[[], set[bytes]]:
     """Return what makes the group anew where it has gone, from the position that the series was created with."""
 
     def remake() -> set[bytes]:
@@ -161,9 +159,9 @@ def _remaking(streams: Sequence[Reading], member: Member, tables: Tables) -> Cal
             check(reply)
             made.add(key)
             warnings.warn(
-                f"the consumer group {member.group.decode(errors='backslashreplace')!r} had gone from "
+                f"the consumer group {shown(member.group)!r} had gone from "
                 f"{stream._source.where} (the stream was deleted, or the server has lost its data). It has been made "
-                f"anew, and begins behind {after.decode(errors='backslashreplace')}, as its series says.",
+                f"anew, and begins behind {shown(after)}, as its series says.",
                 RuntimeWarning,
                 stacklevel=2,
             )

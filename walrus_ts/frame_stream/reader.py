@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from walrus_ts.columnar.labels import Label
-from walrus_ts.columnar.schema import to_bytes
+from walrus_ts.columnar.schema import shown
 from walrus_ts.connection import check_count
 from walrus_ts.errors import UsageError
 from walrus_ts.frame_stream.base import FrameStreamBase
@@ -214,7 +214,7 @@ class FrameReader(FrameStreamBase):
         source, labels = self._source, None if columns is None else label_list(columns)
         Decoder(source, source.look()[1], labels, errors)  # raises what is wrong with these
         return make_live(
-            [(to_bytes(self.key).decode(errors="backslashreplace"), source)],
+            [(shown(self.key), source)],
             labels,
             self.database,
             window=window,

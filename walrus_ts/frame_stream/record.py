@@ -12,7 +12,7 @@ from walrus_ts import pandas_io
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.labels import Label
 from walrus_ts.columnar.resp import pairs
-from walrus_ts.columnar.schema import Schema
+from walrus_ts.columnar.schema import Schema, shown
 from walrus_ts.errors import UsageError
 from walrus_ts.frame_stream.base import FrameStreamBase
 from walrus_ts.frames.source import Source
@@ -131,7 +131,7 @@ def loads_frame(source: Source) -> pd.DataFrame:
         Patience(GRACE_SECONDS),
     )
     records = pairs(found).items()
-    loads = {name.decode(errors="backslashreplace"): Progress.from_json(r, where) for name, r in records}
+    loads = {shown(name): Progress.from_json(r, where) for name, r in records}
     kept = {name: p for name, p in sorted(loads.items(), key=_age) if p.holds(state, schema)}
     zone = source.axis(schema).zone
 

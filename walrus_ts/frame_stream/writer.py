@@ -15,7 +15,7 @@ from walrus_ts import pandas_io
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.fitting import Fitted, fit
-from walrus_ts.columnar.labels import Label
+from walrus_ts.columnar.labels import Label, is_unicode
 from walrus_ts.columnar.schema import Origin, Schema
 from walrus_ts.connection import check_count
 from walrus_ts.errors import AppendError, UsageError, WalrusTSError
@@ -179,7 +179,7 @@ class FrameWriter(FrameStreamBase):
         range_ = Range(self._records.key, lower_id(start, axis), stop_id, (), lambda _: False)
         deleted = 0
         for entries in pages(source.pool, range_):
-            deleted += int(self.database.data.xdel(self._records.key, *entries.id_texts()))
+            deleted += int(self.database.data.xdel(self._records.key, *entries.ids()))
         return deleted
 
     @property
@@ -287,10 +287,5 @@ class FrameWriter(FrameStreamBase):
 def _check_options(late: Any, load: Any) -> None:
     if late not in ("raise", "skip"):
         raise UsageError(f"late is 'raise' or 'skip'; found {late!r}", late=late)
-    if load is not None and (not isinstance(load, str) or not load or not _is_unicode(load)):
+    if load is not None and (not isinstance(load, str) or not load or not is_unicode(load)):
         raise UsageError(f"load is a name, a string of valid Unicode that is not empty; found {load!r}", load=load)
-
-
-def _is_unicode(name: str) -> bool:
-    """Tell whether a name has no half of a surrogate pair in it, as names of files that are no UTF-8 have."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)

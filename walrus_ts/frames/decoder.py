@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from walrus_ts.columnar import text
 from walrus_ts.columnar.labels import Label, identity
 from walrus_ts.columnar.replies import Entries
-from walrus_ts.columnar.schema import Column, Schema
+from walrus_ts.columnar.schema import Column, Schema, shown
 from walrus_ts.errors import DataError, UsageError
 from walrus_ts.frames.rows import Rows
 from walrus_ts.frames.source import Source, by_record
@@ -173,7 +173,7 @@ class Decoder:
 
 
 def _text_column(field: bytes) -> Column:
-    return Column(field.decode(errors="backslashreplace"), field, pa.string())
+    return Column(shown(field), field, pa.string())
 
 
 def _is_filler(field: bytes, values: pa.Array) -> bool:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.columnar.labels import Label
 from walrus_ts.columnar.replies import from_objects
+from walrus_ts.columnar.schema import shown
 from walrus_ts.connection import check_count, require_count
 from walrus_ts.errors import DataError
 from walrus_ts.frames.decoder import Decoder, Errors, label_list
@@ -171,7 +172,7 @@ class Scan:
     def _rows(self, *, ids: bool = False, reverse: bool = False) -> Rows:
         """Read the range as Arrow has it, beside the schema that says what frame it stands for."""
         decoder, range_ = self._begin(ids=ids)
-        name = self._source.records.key.decode(errors="backslashreplace")
+        name = shown(self._source.records.key)
         with Bar(f"read {name}", range_.expected if range_ else None) as bar:
             rows = combine(_told(self._pages(decoder, range_, reverse=reverse), bar), decoder.empty())
         return reverse_rows(rows) if reverse else rows

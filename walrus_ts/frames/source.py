@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from walrus_ts.columnar.schema import Records, Schema, broken_record
+from walrus_ts.columnar.schema import Records, Schema, broken_record, shown
 from walrus_ts.errors import DataError, SchemaError, UsageError, WalrusTSError
 from walrus_ts.times import TimeAxis, parse_zone
 from walrus_ts.transfer.patience import GRACE_SECONDS, Patience, persist
@@ -39,7 +39,7 @@ class Source:
     @property
     def where(self) -> str:
         """The stream, in an error."""
-        return f"stream {self.records.key.decode(errors='backslashreplace')!r}"
+        return f"stream {shown(self.records.key)!r}"
 
     def recorded(self) -> Schema | None:
         """Return the stream's schema; None where it has none."""
@@ -70,7 +70,7 @@ class Source:
         except UsageError as error:
             record = self.records.schema
             raise DataError(
-                f"{record.decode(errors='backslashreplace')} has the zone {schema.zone!r:.80}, not known here. "
+                f"{shown(record)} has the zone {schema.zone!r:.80}, not known here. "
                 "`pip install tzdata` brings those that the system lacks; `stream.declare(..., tz=...)` names another.",
                 key=record,
                 tz=schema.zone,

@@ -17,7 +17,7 @@ from walrus_ts.bounds import lower_id, upper_id
 from walrus_ts.cluster import pool_for
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.resp import pairs
-from walrus_ts.columnar.schema import Records, Schema, to_bytes
+from walrus_ts.columnar.schema import Records, Schema, shown, to_bytes
 from walrus_ts.errors import WalrusTSError
 from walrus_ts.frames.source import Source
 from walrus_ts.ids import StreamId
@@ -87,9 +87,10 @@ def stream_html(stream: Stream[Any]) -> str:
         memory = "" if facts.memory is None else f"about {size(facts.memory)}"
         return [length, facts.span, memory], [*groups, *columns]
 
-    group, consumer = getattr(stream, "group", None), getattr(stream, "consumer_name", None)
-    membership = "" if group is None else f"consumer {_text(consumer)} of the group {_text(group)}"
-    return _told(type(stream).__name__, _text(stream.key), [membership], tell)
+    group: Any = getattr(stream, "group", None)
+    consumer: Any = getattr(stream, "consumer_name", None)
+    membership = "" if group is None else f"consumer {shown(consumer)} of the group {shown(group)}"
+    return _told(type(stream).__name__, shown(stream.key), [membership], tell)
 
 
 def group_html(group: ConsumerGroup[Any]) -> str:
@@ -106,7 +107,7 @@ def group_html(group: ConsumerGroup[Any]) -> str:
         zones = dict.fromkeys(f.clock for f in asked if isinstance(f, StreamFacts))
         return [f"times: {', '.join(zones)}" if zones else ""], [table(_STREAM_HEAD, rows, len(group.streams))]
 
-    return _told(type(group).__name__, _text(group.name), [f"consumer {_text(group.consumer_name)}"], tell)
+    return _told(type(group).__name__, shown(group.name), [f"consumer {shown(group.consumer_name)}"], tell)
 
 
 def scan_html(scan: Scan) -> str:
@@ -127,7 +128,7 @@ def scan_html(scan: Scan) -> str:
         row = [facts.when(begin), facts.when(end), part, facts.when(facts.first), facts.when(facts.last)]
         return [f"times: {facts.clock}"], [table(head, [row])]
 
-    name = scan._source.records.key.decode(errors="backslashreplace")
+    name = shown(scan._source.records.key)
     return _told("Scan", name, scan._options(), tell)
 
 
@@ -165,9 +166,9 @@ def schema_html(schema: Schema) -> str:
 def schema_table(schema: Schema) -> Markup:
     """Draw the columns of a schema; their fields only where they are called otherwise."""
     index = ["" if schema.name is None else _label(schema.name), f"index [{schema.unit}, {schema.zone or 'naive'}]"]
-    shown = schema.columns[:MOST_ROWS]
-    fields = [c.field.decode(errors="backslashreplace") for c in shown]
-    rows = [[_label(c.label), str(c.type), "" if c.nullable else "no nulls"] for c in shown]
+    listed = schema.columns[:MOST_ROWS]
+    fields = [shown(c.field) for c in listed]
+    rows = [[_label(c.label), str(c.type), "" if c.nullable else "no nulls"] for c in listed]
     head, first = ["column", "type", ""], [*map(muted, index), ""]
     if any(field != row[0] for field, row in zip(fields, rows, strict=True)):
         head, first = [*head, "field"], [*first, ""]
@@ -250,7 +251,7 @@ _STREAM_HEAD = ["stream", "rows", "first", "last", "", "not read yet", "pending"
 
 def _group_row(group: dict[bytes, Any], facts: StreamFacts, own: bytes | None) -> list[str]:
     """Tell how a group stands with a stream, and draw how far it has read."""
-    name, read = markup(_text(group[b"name"])), StreamId.parse(group[b"last-delivered-id"])
+    name, read = markup(shown(group[b"name"])), StreamId.parse(group[b"last-delivered-id"])
     part, begun = Markup(""), read > (0, 0)
     if begun and facts.first and facts.last:
         share = _share(read, (facts.first, facts.last), 1.0) if read >= facts.first else 0.0
@@ -269,7 +270,7 @@ def _stream_row(
     stream: Stream[Any], facts: StreamFacts | str | None, axis: tuple[StreamId, StreamId] | None, group: bytes
 ) -> list[str]:
     """Tell how a stream stands with a group, and draw its span on the axis of all of them."""
-    name = _text(stream.key)
+    name = shown(stream.key)
     if not isinstance(facts, StreamFacts):
         return [name, muted(facts or "does not exist yet")]
     if facts.first and facts.last and axis:
@@ -349,7 +350,3 @@ def _lag(group: dict[bytes, Any]) -> str:
 
 def _label(label: Any) -> str:
     return label if isinstance(label, str) else repr(label)
-
-
-def _text(name: Any) -> str:
-    return to_bytes(name).decode(errors="backslashreplace")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from walrus_ts.columnar.schema import Column, Schema
+from walrus_ts.columnar.schema import Column, Schema, shown
 from walrus_ts.connection import require_count
 from walrus_ts.errors import SchemaError, UsageError
 from walrus_ts.frames.scan import Scan
@@ -144,7 +144,7 @@ def _points(scan: Scan, columns: Sequence[Column], most: int) -> tuple[Sequence[
 
 def _pages(scan: Scan, columns: Sequence[Column]) -> Iterator[Page]:
     source, bounds = scan._source, (scan._start, scan._stop)
-    name = source.records.key.decode(errors="backslashreplace")
+    name = shown(source.records.key)
     state = source.look()[0] if bounds == (None, None) else None
     with Bar(f"plot {name}", state.length if state else None) as bar:
         for batch in Scan(source, *bounds, columns=[column.label for column in columns]).record_batches():

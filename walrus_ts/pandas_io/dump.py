@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from walrus_ts.columnar import text, types
-from walrus_ts.columnar.labels import Label
+from walrus_ts.columnar.labels import Label, is_unicode
 from walrus_ts.errors import UsageError
 from walrus_ts.pandas_io.index import stored_zone
 from walrus_ts.pandas_io.restore import MISSING, Objects, to_objects
@@ -77,21 +77,13 @@ def _text_array(values: Any, label: Label) -> pa.Array:
     try:
         return combined(pa.array(values, type=pa.string(), from_pandas=True))
     except UnicodeEncodeError as error:
-        row = next(i for i, v in enumerate(values) if isinstance(v, str) and not _is_unicode(v))
+        row = next(i for i, v in enumerate(values) if isinstance(v, str) and not is_unicode(v))
         raise UsageError(
             f"column {label!r} has text that is no valid Unicode at row {row}: {values[row]!r}. Mend it: "
             "`.str.encode('utf-8', 'replace').str.decode('utf-8')`.",
             column=label,
             row=row,
         ) from error
-
-
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _categorical(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, bool]:

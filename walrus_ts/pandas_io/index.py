@@ -85,8 +85,6 @@ def _localised(index: pd.DatetimeIndex, zone: tzinfo) -> pd.DatetimeIndex:
             f"has no stream id ({error})",
             tz=zone,
         ) from error
-    if not localised.is_monotonic_increasing:  # pragma: no cover  ambiguous times are an error before
-        raise UsageError(f"the index is out of order once it is localised to {zone}", tz=zone)
     return localised
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from redis.exceptions import ResponseError
 
 from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.schema import Records
+from walrus_ts.columnar.schema import Records, shown
 from walrus_ts.errors import DataError, UsageError
 from walrus_ts.ids import StreamId
 from walrus_ts.transfer.member import LONG_IDLE_MS, refuse_missing_group
@@ -167,7 +167,7 @@ def _gone(id_: bytes, records: Records, *, as_new: bool) -> UsageError:
         if as_new
         else "`replay_dead(..., as_new=True)` adds its values at the stream's end."
     )
-    key = records.key.decode(errors="backslashreplace")
+    key = shown(records.key)
     return UsageError(
         f"stream {key!r} no longer holds the row {id_.decode()}, so it cannot be pending again. {cure}",
         key=records.key,

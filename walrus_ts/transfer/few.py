@@ -17,7 +17,7 @@ from walrus_ts.cluster import ElsewhereError
 from walrus_ts.columnar import text
 from walrus_ts.columnar.commands import EMPTY_PAIR, command
 from walrus_ts.columnar.fitting import Fitted
-from walrus_ts.columnar.schema import Origin, Records
+from walrus_ts.columnar.schema import Origin, Records, shown
 from walrus_ts.errors import AppendError
 from walrus_ts.transfer.patience import LOST, Patience
 from walrus_ts.transfer.script import MOST_UNPACKED, Script
@@ -114,7 +114,7 @@ def append_few(pool: Pool, records: Records, record: bytes, origin: Origin, rows
 def _stopped(key: bytes, rows: Sequence[Row], error: Exception) -> AppendError:
     load, reason = f"few:{rows[0][0].decode()}", str(error).rstrip(".")
     return AppendError(
-        f"appending {len(rows)} rows to stream {key.decode(errors='backslashreplace')!r} stopped: {reason}. They may "
+        f"appending {len(rows)} rows to stream {shown(key)!r} stopped: {reason}. They may "
         f"be stored, all or none; `append(frame, load={load!r})` stores them if they are not.",
         appended=0,
         load=load,

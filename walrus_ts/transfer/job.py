@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from walrus_ts.columnar import text
 from walrus_ts.columnar.fitting import Fitted
-from walrus_ts.columnar.schema import Origin, Records, Schema
+from walrus_ts.columnar.schema import Origin, Records, Schema, shown
 from walrus_ts.errors import DataError, LateRowsError
 from walrus_ts.ids import TICKS, Ids, StreamId, count_late
 from walrus_ts.times import to_datetime
@@ -86,7 +86,7 @@ class Job:
     @property
     def where(self) -> str:
         """The stream, in an error."""
-        return f"stream {self.records.key.decode(errors='backslashreplace')!r}"
+        return f"stream {shown(self.records.key)!r}"
 
 
 _LATE_CURE = (

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.schema import Origin, Records, Schema
+from walrus_ts.columnar.schema import Origin, Records, Schema, shown
 from walrus_ts.errors import DataError
 from walrus_ts.ids import StreamId
 from walrus_ts.transfer.scan import StreamState
@@ -78,7 +78,7 @@ class Progress:
             progress = cls(**{**read, "fields": tuple(read["fields"]), "origin": origin})
             progress._check()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            where = key.decode(errors="backslashreplace")
+            where = shown(key)
             raise DataError(
                 f"{where} has no record of a load of walrus_ts: {record[:80]!r}. Delete what is there.", key=key
             ) from error

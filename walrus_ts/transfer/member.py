@@ -14,7 +14,7 @@ from walrus_ts.cluster import ElsewhereError, SlotPool
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import bulk, command, command_of_ids
 from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
-from walrus_ts.columnar.schema import Records
+from walrus_ts.columnar.schema import Records, shown
 from walrus_ts.errors import GroupMissingError
 from walrus_ts.transfer.lua import BURY, COMMIT, EXTEND, HAND_BACK, LEAVE
 from walrus_ts.transfer.patience import GRACE_SECONDS, LOST, Patience, persist
@@ -325,8 +325,7 @@ def refuse_missing_group(error: Exception, group: bytes, keys: Sequence[bytes]) 
     # XINFO knows no such key, and Redis 6 unblocks who waits for rows of a stream that is deleted.
     if any(words in str(error) for words in ("NOGROUP", "no such key", "UNBLOCKED")):
         raise GroupMissingError(
-            f"the consumer group {group.decode(errors='backslashreplace')!r} does not exist on all of its streams: "
-            f"{error}. `create()` makes it.",
+            f"the consumer group {shown(group)!r} does not exist on all of its streams: {error}. `create()` makes it.",
             group=group,
             keys=list(keys),
         ) from error

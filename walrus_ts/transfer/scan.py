@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.replies import Entries, EntriesReply, glance
-from walrus_ts.columnar.schema import Origin, Records, Schema
+from walrus_ts.columnar.schema import Origin, Records, Schema, shown
 from walrus_ts.errors import ServerError, UsageError
 from walrus_ts.ids import MAX_SEQUENCE, StreamId
 from walrus_ts.transfer.patience import GRACE_SECONDS, LOST, PASSING, Patience, persist
@@ -194,7 +194,7 @@ def _check_end(wire: Wire, range_: Range) -> None:
     if state is None or (end != b"-" and state.last_id < StreamId.parse(end)):
         found = "is gone" if state is None else f"ends with the id {state.last_id}"
         raise ServerError(
-            f"stream {range_.key.decode(errors='backslashreplace')!r} {found}, and reached {end.decode()} before the "
+            f"stream {shown(range_.key)!r} {found}, and reached {end.decode()} before the "
             "connection was lost: it was deleted, or the server has come back without its newest data. Read the range "
             "again for what there is now.",
             key=range_.key,

@@ -30,6 +30,7 @@ from walrus_ts.cluster import ElsewhereError, SlotPool
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import bulk, command
 from walrus_ts.columnar.replies import SLACK
+from walrus_ts.columnar.schema import shown
 from walrus_ts.connection import wait_readable
 from walrus_ts.sentinel import MasterPool
 from walrus_ts.transfer.asking import Asking
@@ -307,7 +308,7 @@ def check(reply: Any, *keys: bytes) -> Any:
     """Return a reply, or raise it where it is an error; of a key that is of another type, it names `keys`."""
     if isinstance(reply, resp.ErrorReply):
         if keys and reply.message.startswith("WRONGTYPE"):
-            named = ", ".join(repr(key.decode(errors="backslashreplace")) for key in keys)
+            named = ", ".join(repr(shown(key)) for key in keys)
             reply = resp.ErrorReply(f"{reply.message}: {named}")
         raise to_exception(reply)
     return reply
