@@ -238,7 +238,7 @@ def from_ids(milliseconds: Ids, sequence: Ids, unit: Unit, where: str = "the str
         found = StreamId(int(milliseconds[row]), int(sequence[row]))
         raise DataError(
             f"{where} has the id {found}, a time that the index unit {unit!r} cannot express (another program wrote "
-            f"it). `declare(..., unit=...)` with a unit that can: 'ms' reads every id Redis makes.",
+            "it). `declare(..., unit=..., tz=...)` with a unit that can: 'ms' reads every id Redis makes.",
             id=str(found),
             unit=unit,
         )

@@ -1,9 +1,11 @@
 """Streams that another program writes: columns that are declared, and values that are none of theirs."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from walrus_ts import Database, DataError, UsageError
@@ -88,3 +90,58 @@ class TestCategories:
         assert written.frame("2024-01-03", errors="coerce")["n"].isna().tolist() == [False, True]
         with pytest.raises(DataError, match=r"'n'.*b'many'"):
             written.frame("2024-01-03", columns=["n"])
+
+
+class TestCures:
+    """Each error names a call of `declare` that mends it, and leaves the index as it is."""
+
+    @pytest.fixture
+    def written(self, stream: TimeSeriesStream) -> TimeSeriesStream:
+        """Have a stream of nanoseconds in a zone."""
+        index = pd.DatetimeIndex(["2024-01-01 00:00:00.123456789"], tz="Europe/Paris")
+        stream.append(pd.DataFrame({"x": [1]}, index=index))
+        return stream
+
+    def follow(self, stream: TimeSeriesStream, error: DataError) -> pd.Series:
+        """Declare as an error says."""
+        before = stream.schema
+        call = re.search(r"`(declare\(\{.*?\}.*?\))`", str(error))
+        assert call
+        eval(f"stream.{call[1].replace(', ...', '')}", {"stream": stream, "pd": pd, "pa": pa})
+        assert (stream.schema.unit, stream.schema.zone) == (before.unit, before.zone)
+        found = stream.frame()
+        assert str(found.index[0]) == "2024-01-01 00:00:00.123456789+01:00"
+        return found["x"]
+
+    @pytest.mark.parametrize("value", [b"many", b"\xff"])
+    def test_a_value_of_another_type(self, written: TimeSeriesStream, db: Database, value: bytes) -> None:
+        """A value that does not parse is read as text, or as bytes where it is no text."""
+        db.xadd(written.key, {"x": value})
+        with pytest.raises(DataError, match=r"'x'.*holds int64") as caught:
+            written.frame()
+        assert self.follow(written, caught.value).tolist() in (["1", "many"], [b"1", b"\xff"])
+
+    def test_bytes_in_a_column_of_text(self, stream: TimeSeriesStream, db: Database) -> None:
+        """What is no UTF-8 in a stream that has no record is read as bytes."""
+        db.xadd(stream.key, {"x": b"\xff"}, id="1-0")
+        with pytest.raises(
+            DataError, match=r"`declare\(\{'x': pd\.ArrowDtype\(pa\.binary\(\)\), \.\.\.\}\)`"
+        ):
+            stream.frame()
+        stream.declare({"x": pd.ArrowDtype(pa.binary())})
+        assert stream.frame()["x"].tolist() == [b"\xff"]
+
+    def test_no_value(self, written: TimeSeriesStream, db: Database) -> None:
+        """A row without a value of a column that has no nulls is null in one that has."""
+        db.xadd(written.key, {"y": "1"})
+        with pytest.raises(DataError, match="no value") as caught:
+            written.frame(columns=["x"])
+        assert self.follow(written, caught.value).tolist() == [1, pd.NA]
+
+    def test_a_field_that_is_not_known(self, written: TimeSeriesStream, db: Database) -> None:
+        """What is read piece by piece needs a field's column: the call to declare it is in the error."""
+        db.xadd(written.key, {"x": 2, "y": "1"})
+        with pytest.raises(DataError, match=r"`declare\(\{'y': 'str', \.\.\.\}, unit='ns', tz='Europe/Paris'\)`"):
+            list(written.scan().frames())
+        written.declare({"y": "str", "x": "int64"}, unit="ns", tz="Europe/Paris")
+        assert [frame["y"].isna().tolist() for frame in written.scan().frames()] == [[True, False]]

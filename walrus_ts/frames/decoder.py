@@ -157,9 +157,11 @@ class Decoder:
         found = "no value" if value is None else repr(value[:80])
         cure = "`frame(errors='coerce')` makes a null of it"
         if value is None:
-            cure += "; so does a dtype that has nulls (`declare`)"
+            nullable = str(column.type).replace("int", "Int").replace("uI", "UI").replace("bool", "boolean")
+            cure += f"; so does a dtype that has nulls: `{declaration(self.known, column.label, repr(nullable))}`"
         else:
-            cure += f"; `declare({{{column.label!r}: 'str', ...}})` reads it as text"
+            dtype, as_what = ("'str'", "text") if _is_text(value) else ("pd.ArrowDtype(pa.binary())", "bytes")
+            cure += f"; `{declaration(self.known, column.label, dtype)}` reads it as {as_what}"
         known = column.known_values()
         expected = str(column.type) if known is None else f"one of {len(known)} categories"
         return DataError(
@@ -170,6 +172,21 @@ class Decoder:
             column=column.label,
             value=value,
         )
+
+
+def declaration(schema: Schema, label: Label, dtype: str) -> str:
+    """Write the call that declares a column anew, and leaves the index as it is."""
+    unit = "" if schema.unit == "ms" else f", unit={schema.unit!r}"
+    zone = "" if schema.zone is None else f", tz={schema.zone!r}"
+    return f"declare({{{label!r}: {dtype}, ...}}{unit}{zone})"
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _text_column(field: bytes) -> Column:

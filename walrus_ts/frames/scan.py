@@ -15,7 +15,7 @@ from walrus_ts.columnar.replies import from_objects
 from walrus_ts.columnar.schema import shown
 from walrus_ts.connection import check_count, require_count
 from walrus_ts.errors import DataError
-from walrus_ts.frames.decoder import Decoder, Errors, label_list
+from walrus_ts.frames.decoder import Decoder, Errors, declaration, label_list
 from walrus_ts.frames.rows import Rows, combine, reverse_rows, slice_rows
 from walrus_ts.frames.source import Source
 from walrus_ts.frames.to_arrow import to_arrow, without_offsets
@@ -207,7 +207,8 @@ class Scan:
         column = page.schema.columns[len(decoder.schema.columns)]
         return DataError(
             f"{self._source.where} has entries with a field that its record does not know: {column.field!r}. What is "
-            "read piece by piece needs its columns before: `declare` them, or name those you want by `columns=`.",
+            f"read piece by piece needs its columns before: `{declaration(decoder.known, column.label, repr('str'))}` "
+            "with all of them, or name those you want by `columns=`.",
             key=self._source.records.key,
             column=column.label,
         )
