@@ -1057,7 +1057,12 @@ class TestLoads:
         for other in (seconds(11), seconds(10, "2024-01-02"), seconds(10).assign(y=1.5)):
             with pytest.raises(UsageError, match=r"'a'.*another frame"):
                 stream.append(other, load="a", evolve=True)
+        with pytest.raises(UsageError, match=r"'a'.*another frame.*other columns.*'y'"):
+            stream.append(seconds(10).assign(y=1.5), load="a")
+        with pytest.raises(SchemaError, match="'y'"):
+            stream.append(seconds(10, "2024-01-02").assign(y=1.5), load="b")
         assert stream.length() == 10
+        assert stream.loads().index.tolist() == ["a"]
 
     def test_in_another_unit(self, stream: TimeSeriesStream) -> None:
         """The same times in another unit are the same frame."""

@@ -27,7 +27,7 @@ from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.fitting import Fitted
 from walrus_ts.columnar.replies import SLACK
 from walrus_ts.columnar.schema import Schema
-from walrus_ts.errors import AppendError, UsageError
+from walrus_ts.errors import AppendError, SchemaError, UsageError
 from walrus_ts.ids import count_late, split_times, to_ids
 from walrus_ts.transfer.chunk import CHUNK_ROWS, Chunk, ConflictError, Plan, View
 from walrus_ts.transfer.job import Appended, Job, check_late, first_write, iso, record_to_write
@@ -170,7 +170,7 @@ class _Load:
         """Make the next transaction; None when all is stored."""
         job = self._job
         schema = current_schema(view.state, view.record, job.records)
-        fitted = self._fit(view.record, schema)
+        fitted = self._fit(view, schema)
         progress = self._progress(view, schema, fitted)
         if progress is None or progress.finished:
             return None
@@ -192,11 +192,25 @@ class _Load:
         written = record_to_write(schema, fitted.schema, origin)
         return Chunk.of(job, self._record, view, Plan(fitted, start, texts, late, progress, written))
 
-    def _fit(self, record: bytes | None, schema: Schema | None) -> Fitted:
-        key = (record, schema is None)
+    def _fit(self, view: View, schema: Schema | None) -> Fitted:
+        key = (view.record, schema is None)
         if self._fitted is None or self._fitted[0] != key:
-            self._fitted = (key, self._job.fit(schema))
+            try:
+                self._fitted = (key, self._job.fit(schema))
+            except SchemaError as error:
+                self._refuse_other_columns(view, schema, error)
+                raise
         return self._fitted[1]
+
+    def _refuse_other_columns(self, view: View, schema: Schema | None, error: SchemaError) -> None:
+        """Refuse a frame whose columns are not those of the frame that the load was begun with."""
+        progress = None if view.progress is None else Progress.from_json(view.progress, self._record.key)
+        if progress is not None and progress.stored and progress.holds(view.state, schema):
+            raise UsageError(
+                f"the load {self._record.name!r} of {self._where} was begun with another frame; what is stored of it "
+                f"has other columns. Give the same frame, or another name. ({error})",
+                load=self._record.name,
+            ) from error
 
     @cached_property
     def _blank(self) -> Progress:
