@@ -309,7 +309,8 @@ class FrameGroup(Generic[S]):
             Index: the streams' keys. Columns: `length`; `first` and `last`, the times of the first and the last row;
             `lag`, rows that the group has not read yet (NA where Redis does not know it); `pending`, rows that it has
             read and not acknowledged; `oldest_pending`, the time of the first of these; `consumers`. NA and NaT where
-            there is no stream, or no group on it. Times are in the streams' zone, and in UTC where they differ.
+            there is no stream, or no group on it. Times are in the streams' zone, and in UTC where they differ, to
+            the millisecond.
 
         Examples
         --------

@@ -124,9 +124,7 @@ class TestCures:
     def test_bytes_in_a_column_of_text(self, stream: TimeSeriesStream, db: Database) -> None:
         """What is no UTF-8 in a stream that has no record is read as bytes."""
         db.xadd(stream.key, {"x": b"\xff"}, id="1-0")
-        with pytest.raises(
-            DataError, match=r"`declare\(\{'x': pd\.ArrowDtype\(pa\.binary\(\)\), \.\.\.\}\)`"
-        ):
+        with pytest.raises(DataError, match=r"`declare\(\{'x': pd\.ArrowDtype\(pa\.binary\(\)\), \.\.\.\}\)`"):
             stream.frame()
         stream.declare({"x": pd.ArrowDtype(pa.binary())})
         assert stream.frame()["x"].tolist() == [b"\xff"]
