@@ -21,6 +21,7 @@ def cut(folder: Path, times: int, chance: random.Random) -> Tally:
 def late(folder: Path, times: int, chance: random.Random) -> Tally:
     """The bytes are on their way for longer than the socket waits, and arrive all the same."""
     with loading("bytes that come too late", folder, chance, options=_IMPATIENT, appendonly="no") as (load, _):
+        load.stray = True
         return load.suffer(times, lambda: time.sleep(chance.uniform(0.1, 0.5)))
 
 

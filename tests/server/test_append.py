@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -991,6 +992,33 @@ def test_a_connection_cut_at_any_byte(tmp_path: Path, way: Way) -> None:
             assert_frame_equal(stream.frame(), frame, check_freq=False)
         assert proxy.cuts > 10
         assert list(db.scan_iter("walrus_ts:load:*")) == []
+
+
+def test_bytes_of_a_connection_that_was_given_up(tmp_path: Path) -> None:
+    """What was sent on a connection that was given up, and arrives all the same, does not begin the load anew."""
+    frame = pd.DataFrame({"x": range(20_000)}, index=pd.DatetimeIndex(["2024"]).repeat(20_000))  # no row is ever late
+    held = threading.Event()
+    with ExitStack() as stack:
+        server = stack.enter_context(own_server(tmp_path))
+        direct = stack.enter_context(redis.Redis.from_url(server.url))
+        proxy = stack.enter_context(Proxy(server.port))
+        db = stack.enter_context(walrus_ts.connect(proxy.url, socket_timeout=0.2))
+        db.time_series("research", ["before"])["before"].append(seconds(3))
+
+        def sets() -> int:
+            return int(direct.info("commandstats")["cmdstat_set"]["calls"])
+
+        def let_go(done: int, rows: int) -> None:
+            if done and not held.is_set():
+                before = sets()
+                held.set()
+                wait_until(lambda: sets() > before)
+
+        stream = db.time_series("research", ["ticks"])["ticks"]
+        proxy.act_after(0, "requests", lambda: held.wait(30))
+        assert stream.append(frame, progress=let_go).rows == 20_000
+        assert held.is_set()
+        assert_frame_equal(stream.frame(), frame, check_freq=False)
 
 
 LOADER = """

@@ -154,10 +154,11 @@ class LoadRecord:
         """Return the commands that write what has to be there before the first row.
 
         For a load without a name, the progress: its end can be told from it. For others, where the slot is on its way
-        to the server, the key: that takes no transaction with keys that are not there (TRYAGAIN).
+        to the server, the key: that takes no transaction with keys that are not there (TRYAGAIN). Progress that is
+        there is left alone: these may be bytes of a connection that was given up, which arrive when the load goes on.
         """
         if self.unnamed:
-            return [command(b"SET", self.key, *self._expiring(progress))] if self.new else []
+            return [command(b"SET", self.key, *self._expiring(progress), b"NX")] if self.new else []
         return [command(b"HSETNX", self.key, self.name.encode(), progress.to_json())] if moving else []
 
     def begun(self, replies: list[Any]) -> None:
