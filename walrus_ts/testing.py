@@ -23,7 +23,7 @@ except ImportError as error:
 from walrus_ts.ids import TICKS, YEAR_10000, Unit
 from walrus_ts.pandas_io.restore import string_dtype
 
-__all__ = ["COLUMNS", "columns", "frames", "indexes"]
+__all__ = ["COLUMNS", "LABELS", "columns", "frames", "indexes", "labels"]
 
 UNITS = tuple(TICKS)
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "+05:30")
@@ -166,6 +166,22 @@ def _arrow_types() -> list[tuple[pa.DataType, st.SearchStrategy[Any]]]:
 
 
 COLUMNS: dict[str, _Kind] = _kinds()
+LABELS = (  # of columns, not in columns
+    *(name for name in COLUMNS if name.startswith(("string", "large_string", "object of text"))),
+    *(
+        "int64",
+        "Int64",
+        "uint8",
+        "float64",
+        "int8[arrow]",
+        "object of integers",
+        "object of dates",
+        "date32[day][arrow]",
+    ),
+    *("datetime64[us]", "datetime64[s, zone]"),
+)
+if not pd.__version__.startswith("2."):  # which crashes of some of Arrow's times in a level
+    LABELS += ("timestamp[us][arrow]", "timestamp[us, tz=Europe/Berlin][arrow]")
 
 
 def columns(kind: str, rows: int) -> st.SearchStrategy[Any]:
@@ -187,6 +203,38 @@ def columns(kind: str, rows: int) -> st.SearchStrategy[Any]:
     """
     values, make, nullable = COLUMNS[kind]
     return st.lists(st.none() | values if nullable else values, min_size=rows, max_size=rows).map(make)
+
+
+@st.composite
+def labels(draw: st.DrawFn, kind: str, count: int) -> pd.Index:
+    """Make labels of columns, of a dtype that labels may have: by themselves, as categories, or as a level.
+
+    Parameters
+    ----------
+    kind : str
+        One of `LABELS`, which are among `COLUMNS`.
+    count : int
+
+    Returns
+    -------
+    strategy of Index, shape (count,)
+        No label stands there twice.
+    """
+    values, make, _ = COLUMNS[kind]
+    there = values.filter(lambda value: not pd.isna(value))
+    made = make(draw(st.lists(there, min_size=count, max_size=count, unique=True)))
+    index = pd.Index(made, dtype=object if kind.startswith("object") else made.dtype)
+    shape = draw(st.sampled_from(["plain", "categories", "level", "level of categories", "two levels"]))
+    if shape.endswith("categories"):
+        index = pd.CategoricalIndex(index, categories=index[::-1], ordered=draw(st.booleans()))
+    if not count or "level" not in shape:
+        return index.rename(draw(st.sampled_from([None, "name", 1])))
+    if shape == "two levels":
+        pairs = st.tuples(st.sampled_from("ab"), st.integers(0, 99))
+        drawn = draw(st.lists(pairs, min_size=count, max_size=count, unique=True))
+        return pd.MultiIndex.from_tuples(drawn, names=["one", None])
+    second = draw(st.lists(st.sampled_from("ab"), min_size=count, max_size=count))
+    return pd.MultiIndex.from_arrays([index, second], names=[None, "two"])
 
 
 @st.composite
@@ -250,27 +298,12 @@ def frames(
     rows = draw(st.integers(0, max_rows))
     kinds = draw(st.lists(st.sampled_from(sorted(COLUMNS)), max_size=max_columns))
     index = draw(indexes(rows, unit=unit, zone=zone))
-    labels = draw(_labels(len(kinds)))
+    found = draw(st.sampled_from(LABELS).flatmap(lambda kind: labels(kind, len(kinds))))
     made: dict[int, pd.Series[Any]] = {}
     for at, kind in enumerate(kinds):
         # Of objects pandas would make what they look like: datetimes become Timestamps.
         dtype = object if kind.startswith("object") else None
         made[at] = pd.Series(draw(columns(kind, rows)), index=index, dtype=dtype)
     frame = pd.DataFrame(made, index=index)
-    frame.columns = labels
+    frame.columns = found
     return frame
-
-
-def _labels(count: int) -> st.SearchStrategy[pd.Index]:
-    text = st.lists(
-        st.text(st.characters(exclude_categories=["Cs"]), max_size=4), min_size=count, max_size=count, unique=True
-    )
-    numbers = st.lists(st.integers(-9, 99), min_size=count, max_size=count, unique=True)
-    index: st.SearchStrategy[pd.Index] = text.map(lambda found: pd.Index(found, dtype="str"))
-    index |= numbers.map(lambda found: pd.Index(found, dtype="int64"))
-    if count:
-        pairs = st.lists(
-            st.tuples(st.sampled_from("ab"), st.integers(0, 99)), min_size=count, max_size=count, unique=True
-        )
-        index |= pairs.map(lambda found: pd.MultiIndex.from_tuples(found, names=["one", None]))
-    return index

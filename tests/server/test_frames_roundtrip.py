@@ -4,6 +4,7 @@ import datetime as dt
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from enum import IntEnum, StrEnum
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -20,7 +21,7 @@ from pandas.testing import assert_frame_equal
 from tests.helpers import PANDAS_2
 from walrus_ts import Database, UsageError
 from walrus_ts.pandas_io.restore import string_dtype
-from walrus_ts.testing import COLUMNS, UNITS, frames
+from walrus_ts.testing import COLUMNS, LABELS, UNITS, frames
 from walrus_ts.timeseries import TimeSeriesStream
 
 THREE = pd.DatetimeIndex(["2024-01-01 09:30:00.000001", "2024-01-01 09:30:00.000001", "2024-01-02"])
@@ -108,6 +109,24 @@ def objects(*values: Any) -> pd.DataFrame:
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 MASKED = [name.replace("int", "Int").replace("uI", "UI") for name in INTEGERS]
 STRINGS = [string_dtype(storage, null) for storage in ("python", "pyarrow") for null in ("nan", "NA")]
+LABEL_DTYPES = [*STRINGS, *(pd.ArrowDtype(type_) for type_ in (pa.string(), pa.large_string(), pa.int32()))]
+LABEL_DTYPES += [pd.ArrowDtype(pa.timestamp(unit)) for unit in ("s", "ms", "us")]  # pandas lists those of ns as numbers
+LABEL_DTYPES += [pd.ArrowDtype(pa.timestamp(unit, "Europe/Berlin")) for unit in UNITS]
+LABEL_DTYPES += ["Int16", "boolean", "datetime64[us]", "datetime64[s, Europe/Berlin]"]
+
+
+def label_index(dtype: Any, kind: str) -> pd.Index:
+    """Make two labels of a dtype, or of categories or a level of it."""
+    index = pd.Index(pd.array([0, 1], dtype="Int64").astype(object))
+    if "time" in str(dtype):
+        times = pd.DatetimeIndex(["2024-01-01", "2024-07-01 12:00"])
+        index = times.tz_localize("UTC") if "Berlin" in str(dtype) else times
+    elif "string" in str(dtype):
+        index = pd.Index(["a", "b"], dtype=object)
+    index = index.astype(dtype)
+    if kind.startswith("categorical"):
+        index = pd.CategoricalIndex(index, categories=index[::-1])
+    return pd.MultiIndex.from_arrays([index, ["p", "q"]]) if kind.endswith("level") else index
 
 
 class TestColumns:
@@ -368,6 +387,7 @@ class TestLabels:
             pd.Index([dt.date(2024, 1, 1), dt.date(2024, 1, 2)], dtype=object),
             pd.Index([dt.datetime(2024, 1, 1), "a"], dtype=object),
             pd.Index([np.float64(1.5), "a"], dtype=object),
+            pd.Index([np.str_("a"), np.str_("b")], dtype=object),
         ],
         ids=repr,
     )
@@ -385,6 +405,23 @@ class TestLabels:
         assert stream.frame(columns=labels.tolist()[1:]).shape == (3, 1)
         stream.append(frame.set_axis(THREE + pd.Timedelta(days=1)))  # the columns are those on record
 
+    @pytest.mark.parametrize("kind", ["plain", "categorical", "level", "categorical level"])
+    @pytest.mark.parametrize("dtype", LABEL_DTYPES, ids=repr)
+    def test_dtypes_of_labels(self, stream: TimeSeriesStream, dtype: Any, kind: str) -> None:
+        """Labels keep their dtype, by themselves, as categories and as levels."""
+        labels = label_index(dtype, kind)
+        frame = pd.DataFrame(np.ones((3, 2)), index=THREE, columns=labels)
+        comes_back(stream, frame)
+        found = stream.frame().columns
+        for one, other in zip(getattr(found, "levels", [found]), getattr(labels, "levels", [labels]), strict=True):
+            assert one.dtype == other.dtype
+        assert stream.frame(columns=labels.tolist()[1:]).shape == (3, 1)
+        stream.append(frame.set_axis(THREE + pd.Timedelta(days=1)))
+        wider = pd.DataFrame(np.ones((3, 1)), index=THREE + pd.Timedelta(days=2), columns=labels[:1])
+        wider["new" if labels.nlevels == 1 else ("new", "r")] = 1.0
+        stream.append(wider, evolve=True)
+        assert stream.frame().shape == (9, 3)
+
     @pytest.mark.parametrize(
         "labels",
         [
@@ -392,13 +429,30 @@ class TestLabels:
             pd.DatetimeIndex([None]),
             pd.period_range("2024", periods=1, freq="D"),
             pd.to_timedelta([1]),
+            *(pd.Index([label], dtype=object) for label in (b"a", Decimal(1), dt.time(1), pd.NA)),
+            pd.Index([IntEnum("E", "x").x], dtype=object),
+            pd.Index([StrEnum("E", "x").x], dtype=object),
         ],
         ids=repr,
     )
     def test_labels_that_would_not_come_back(self, stream: TimeSeriesStream, labels: pd.Index, db: Database) -> None:
         """Other labels are an error that says how to rename them; nothing is written."""
+        frame = pd.DataFrame([[1.0]], index=THREE[:1], columns=labels)
         with pytest.raises(UsageError, match=r"a column label is.*frame\.columns"):
-            stream.append(pd.DataFrame([[1.0]], index=THREE[:1], columns=labels))
+            stream.append(frame)
+        assert not db.exists(stream.key)
+        stream.declare({1: "float64", "x": "float64"})
+        with pytest.raises(UsageError, match=r"a column label is.*frame\.columns"):
+            stream.append(frame)
+
+    @pytest.mark.parametrize("several", [False, True])
+    def test_labels_that_are_no_unicode(self, stream: TimeSeriesStream, several: bool, db: Database) -> None:
+        """Text that is no valid Unicode is refused as a label, and as a part of one."""
+        columns: Any = pd.Index(["\ud800"], dtype=object)
+        if several:
+            columns = pd.MultiIndex.from_arrays([columns, ["a"]])
+        with pytest.raises(UsageError, match=r"column label '\\ud800' is no valid Unicode"):
+            stream.append(pd.DataFrame([[1.0]], index=THREE[:1], columns=columns))
         assert not db.exists(stream.key)
 
     def test_labels_as_numpy_has_them(self, stream: TimeSeriesStream) -> None:
@@ -692,6 +746,23 @@ def test_each_kind_of_random_column(db: Database, kind: str) -> None:
         frame = pd.DataFrame({"x": pd.Series(column, dtype=object if kind.startswith("object") else None)})
         frame.index = data.draw(indexes(rows))
         error = _comes_back_by_itself(db, frame)
+        if error is not None:
+            raise error
+
+    check()
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_each_kind_of_random_label(db: Database, kind: str) -> None:
+    """Labels of each kind come back, by themselves, as categories and as a level."""
+    from hypothesis import strategies as st
+
+    from walrus_ts.testing import labels
+
+    @settings(derandomize=True, deadline=None, max_examples=10, database=None)
+    @given(st.integers(0, 4).flatmap(lambda count: labels(kind, count)))
+    def check(columns: pd.Index) -> None:
+        error = _comes_back_by_itself(db, pd.DataFrame(1.0, index=THREE, columns=columns))
         if error is not None:
             raise error
 

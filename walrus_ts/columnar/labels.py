@@ -12,6 +12,7 @@ import numpy as np
 from walrus_ts.errors import UsageError
 
 Label = Any  # what pandas takes as a column's label
+_NUMPYS = (np.integer, np.floating, np.bool_, np.str_)
 
 
 def fields_for(labels: Sequence[Label], taken: Iterable[bytes] = ()) -> list[bytes]:
@@ -20,17 +21,18 @@ def fields_for(labels: Sequence[Label], taken: Iterable[bytes] = ()) -> list[byt
     Raises
     ------
     UsageError
-        A label is not valid Unicode, or stands there twice.
+        A label stands there twice, or no record can hold it (`label_to_json`).
     """
     seen = set()
     for label in labels:
-        if identity(label) in seen:
+        key = identity(label)
+        if key in seen:
             raise UsageError(
                 f"the column label {label!r} stands there twice; rename one (`frame.columns = [...]`, or of an Arrow "
                 "table `table.rename_columns([...])`)",
                 column=label,
             )
-        seen.add(identity(label))
+        seen.add(key)
     fields = [_own_field(label) for label in labels]
     used = {*taken, *(name for name in fields if name is not None)}
     given: list[bytes] = []
@@ -65,8 +67,8 @@ def identity(label: Label) -> tuple[type, Label]:
 
 
 def _without_numpy(label: Label) -> Label:
-    """Make Python's number of numpy's: what `frame.columns[0]` gives is that of `frame.columns.tolist()`."""
-    return label.item() if isinstance(label, (np.integer, np.floating, np.bool_)) else label
+    """Make Python's of numpy's scalar: what `frame.columns[0]` gives is that of `frame.columns.tolist()`."""
+    return label.item() if isinstance(label, _NUMPYS) else label
 
 
 def _moment(label: datetime) -> str:
@@ -79,12 +81,8 @@ def is_nan(label: Label) -> bool:
 
 
 def _own_field(label: Label) -> bytes | None:
-    if not isinstance(label, str) or not label:
-        return None
-    try:
-        return label.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"the column label {label!r} is no valid Unicode text; rename it", column=label) from error
+    described = label_to_json(label)  # refuses what no record can hold
+    return described.encode() if type(described) is str and described else None
 
 
 def _free_field(label: Label, used: set[bytes]) -> bytes:
@@ -102,18 +100,22 @@ def label_to_json(label: Label) -> Any:
     Raises
     ------
     UsageError
-        It is neither text, a number, a date nor a time of whole microseconds, nor a tuple of these.
+        It is neither valid Unicode, a number, a date nor a time of whole microseconds, nor a tuple of these.
     """
     label = _without_numpy(label)
-    if label is None or isinstance(label, (str, bool, int)):
+    if type(label) is str:
+        if not is_unicode(label):
+            raise UsageError(f"the column label {label!r} is no valid Unicode text; rename it", column=label)
         return label
-    if isinstance(label, float):
+    if label is None or type(label) in (bool, int):  # a member of an IntEnum is an int, and would not come back
+        return label
+    if type(label) is float:
         return {"float": repr(label)}
     if isinstance(label, tuple):
         return {"tuple": [label_to_json(part) for part in label]}
     if isinstance(label, datetime) and label == label and not getattr(label, "nanosecond", 0):  # noqa: PLR0124  NaT
         return {"datetime": _moment(label)}
-    if isinstance(label, date) and not isinstance(label, datetime):
+    if type(label) is date:
         return {"date": label.isoformat()}
     raise UsageError(
         "a column label is text, a number, a date, a time of whole microseconds or a tuple of these; found "

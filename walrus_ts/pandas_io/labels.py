@@ -6,9 +6,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from walrus_ts.columnar import types
 from walrus_ts.columnar.labels import Label, label_from_json, label_to_json
+from walrus_ts.pandas_io.restore import string_dtype
 
 
 def describe_labels(columns: pd.Index) -> Any:
@@ -28,8 +31,11 @@ def _describe_dtype(index: pd.Index) -> Any:
     if isinstance(dtype, pd.CategoricalDtype):
         categories = dtype.categories
         return {"values": _values(categories), "dtype": _describe_dtype(categories), "ordered": dtype.ordered}
+    if isinstance(dtype, pd.ArrowDtype):  # whose own name may be that of a string dtype
+        return ["arrow", types.to_json(dtype.pyarrow_dtype)]
     if isinstance(dtype, pd.StringDtype):
-        return "string" if dtype.na_value is pd.NA else "str"
+        name, missing = ("string", "NA") if dtype.na_value is pd.NA else ("str", "nan")
+        return name if dtype == pd.api.types.pandas_dtype(name) else ["string", dtype.storage, missing]
     return str(dtype)
 
 
@@ -66,6 +72,9 @@ def _restore_dtype(description: Any) -> Any:
         return dtype
     if description is None:
         return None
+    if isinstance(description, list):
+        kind, *rest = description
+        return pd.ArrowDtype(types.from_json(*rest)) if kind == "arrow" else string_dtype(*rest)
     return pd.CategoricalDtype(_restore_values(description), ordered=description["ordered"])
 
 
@@ -77,20 +86,23 @@ def _restore_multi(labels: list[Label], names: list[Label], descriptions: list[A
     if not all(isinstance(label, tuple) and len(label) == len(names) for label in labels):
         return pd.Index(labels, tupleize_cols=False)
     parts = list(zip(*labels, strict=True)) or [()] * len(names)
-    levels: list[Any] = [_level(*pair) for pair in zip(parts, descriptions or [None] * len(names), strict=True)]
-    # A level holds no nan; its code is -1.
-    codes: list[Any] = [
-        [-1 if pd.isna(part) else level.get_loc(part) for part in found]
-        for found, level in zip(parts, levels, strict=True)
-    ]
-    return pd.MultiIndex(levels, codes, names=names)
+    made: Any = [_level(*pair) for pair in zip(parts, descriptions or [None] * len(names), strict=True)]
+    return pd.MultiIndex([level for level, _ in made], [codes for _, codes in made], names=names)
 
 
-def _level(parts: tuple[Label, ...], description: Any) -> pd.Index:
-    """Make a level of what is on record, and behind it of what is not: of columns that came later."""
-    known = _restore_values(description) if description else pd.Index([])
-    new = [part for part in dict.fromkeys(parts) if not pd.isna(part) and part not in known]
-    return _index([*known.tolist(), *new], description["dtype"] if description else None) if new else known
+def _level(parts: tuple[Label, ...], description: Any) -> tuple[pd.Index, npt.NDArray[np.intp]]:
+    """Make a level of what is on record, and behind it of what is not, of columns that came later; and its codes."""
+    level = _restore_values(description) if description else pd.Index([])
+    dtype = description["dtype"] if description else None
+    codes = np.full(len(parts), -1)  # a level holds no nan
+    present = np.array([not pd.isna(part) for part in parts], bool)
+    known = [part for part, there in zip(parts, present, strict=True) if there]
+    found = _index(known, dtype)  # of the level's dtype: Arrow's times do not find a datetime
+    new = [known[at] for at in np.flatnonzero(level.get_indexer(found) < 0)]
+    if new:
+        level = _index([*level.tolist(), *dict.fromkeys(new)], dtype)
+    codes[present] = level.get_indexer(found)
+    return level, codes
 
 
 def full_label(columns: pd.Index, name: Label) -> Label:
