@@ -84,7 +84,12 @@ class FrameGroup(Generic[S]):
 
     def _split(self, data: Any, by: Label) -> dict[KeyT, pd.DataFrame]:
         if not isinstance(data, pd.DataFrame):
-            raise UsageError(f"`by` splits a DataFrame; found {type(data).__name__}")
+            convert = "".join(f": `data.{name}()`" for name in ("to_pandas", "to_frame") if hasattr(data, name))
+            raise UsageError(
+                f"`by` splits a DataFrame of pandas'; found {type(data).__module__}.{type(data).__qualname__}. Convert "
+                f"it{convert}, and name the column of its times where they are no index: `append(..., time='...')`.",
+                type=type(data),
+            )
         if by not in data.columns:
             raise UsageError(f"by={by!r}: the frame has no such column; it has {list(data.columns)}", column=by)
         absent = data[by].isna().to_numpy()
@@ -164,7 +169,7 @@ class FrameGroup(Generic[S]):
             if ids:
                 parts = [replace(part, frame=with_ids(part.frame, part.ids)) for part in with_columns(parts)]
             return widen(parts, stream_name)
-        stacked = stack(parts, stream_name, [part.label for part in parts])
+        stacked = stack(parts, stream_name, [part.label for part in parts], selects=True)
         frame = stacked.frame
         if labels is not None:
             order: list[Any] = [0, *map(frame.columns.get_loc, labels)]

@@ -56,7 +56,9 @@ class Stacked:
     order: npt.NDArray[np.intp]
 
 
-def stack(parts: Sequence[Part], stream_name: str | None, streams: Sequence[str] = ()) -> Stacked:
+def stack(
+    parts: Sequence[Part], stream_name: str | None, streams: Sequence[str] = (), *, selects: bool = False
+) -> Stacked:
     """Put frames into one, ordered by time.
 
     Parameters
@@ -67,6 +69,8 @@ def stack(parts: Sequence[Part], stream_name: str | None, streams: Sequence[str]
         Name of the categorical column that says which stream a row is from; None for no such column.
     streams : sequence of str
         Its categories; the parts' labels without it.
+    selects : bool
+        The caller takes `columns`, so that an error may offer to leave one out.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def stack(parts: Sequence[Part], stream_name: str | None, streams: Sequence[str]
         frame = parts[0].frame
         order = np.arange(len(ids))
     else:
-        frame = _concatenated(parts)
+        frame = _concatenated(parts, selects=selects)
         order = np.lexsort((ids[:, 1], ids[:, 0]))
         frame = frame.iloc[order]
     source = source[order]
@@ -106,7 +110,7 @@ def _with_stream(frame: pd.DataFrame, stream: Any, name: str) -> pd.DataFrame:
     return frame
 
 
-def _concatenated(parts: Sequence[Part]) -> pd.DataFrame:
+def _concatenated(parts: Sequence[Part], *, selects: bool) -> pd.DataFrame:
     parts = with_columns(parts)
     check_zones(parts)
     columns = parts[0].frame.columns.append([part.frame.columns for part in parts[1:]]).unique()
@@ -117,9 +121,10 @@ def _concatenated(parts: Sequence[Part]) -> pd.DataFrame:
         for label, series in frame.items():
             first, stream = known.setdefault(label, (series, part.label))
             if first.dtype != series.dtype:
+                cure = "Leave it out by `columns=`, or read" if selects else "Read"
                 raise SchemaError(
                     f"column {label!r} is {first.dtype} in the stream {stream!r} and {series.dtype} in {part.label!r}. "
-                    "Leave it out by `columns=`, or read the streams one by one.",
+                    f"{cure} the streams one by one.",
                     column=label,
                 )
     models = [known[label][0] for label in columns]
@@ -164,10 +169,12 @@ def check_zones(parts: Sequence[Part]) -> None:
     """
     zones = {str(part.frame.index.tz): part.label for part in parts}  # type: ignore[attr-defined]
     if len(zones) > 1:
-        found = ", ".join(f"{zone} ({label!r})" for zone, label in zones.items())
+        found = ", ".join(f"{'naive' if zone == 'None' else zone} ({label!r})" for zone, label in zones.items())
+        cure = "Make the time series with `tz=...`, or read the streams one by one"
+        if "None" in zones:  # which no `tz` brings together with the others
+            cure = "Read the streams one by one, and localise the naive frames: `frame.tz_localize(...)`"
         raise SchemaError(
-            f"the streams have indexes of different zones: {found}. Make the time series with `tz=...`, or read the "
-            "streams one by one.",
+            f"the streams have indexes of different zones: {found}. {cure}.",
             zones=zones,
         )
 

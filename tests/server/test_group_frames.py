@@ -113,6 +113,30 @@ class TestColumnsOfSomeStreams:
         assert ts.frame(columns=["q"], layout="wide").columns.tolist() == [(a, "q")]
         assert ts.frame(columns=["r", "p"], layout="wide").columns.tolist() == [(a, "p"), (b, "r"), (b, "p")]
 
+    def test_reading_with_the_group(self, ts: TimeSeries) -> None:
+        """Where columns cannot be chosen, the error does not offer that; its cure, one stream by itself, works."""
+        a, b = fill(ts, at(0, p=[1.5]), at(0, p=[1]))
+        ts.create()
+        for read in (ts.read_frame, lambda: list(ts.batches(wait=0))):
+            with pytest.raises(SchemaError, match=r"'p' is float64.*int64.*\. Read the streams one by one\.$"):
+                read()
+        for name in (a, b):
+            assert [len(batch.frame) for batch in ts[name].batches(wait=0)] == [1]
+
+    def test_zones(self, ts: TimeSeries, db: Database) -> None:
+        """Streams of different zones make one frame in a series with a zone, as the error says."""
+        a, b = fill(ts, at(0, "Europe/Berlin", n=[1]), at(0, "Asia/Tokyo", n=[2]))
+        with pytest.raises(SchemaError, match=r"different zones: Europe/Berlin.*Make the time series with `tz=\.\.\.`"):
+            ts.frame()
+        assert len(db.time_series("research", [a, b], tz="UTC").frame()) == 2
+
+    def test_naive_and_zoned(self, ts: TimeSeries) -> None:
+        """Of streams of which one is naive, the error does not offer a zone, which would not help."""
+        fill(ts, at(0, n=[1]), at(0, "Asia/Tokyo", n=[2]))
+        with pytest.raises(SchemaError, match=r"different zones: naive .*localise the naive frames") as caught:
+            ts.frame()
+        assert "tz=" not in str(caught.value)
+
     def test_a_column_that_no_stream_has(self, ts: TimeSeries) -> None:
         """A column that none of the streams has is an error that lists those that they have."""
         fill(ts, at(0, p=[1.5], q=[1]), at(0, p=[1], r=[2]))

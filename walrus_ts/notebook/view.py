@@ -127,7 +127,7 @@ class View:
 
     def _newest(self) -> tuple[pd.DataFrame, list[tuple[int, StreamId]]]:
         parts = [follower.newest(self._most_rows) for follower in self._followers]
-        stacked = stack(parts, self._stream_name, [part.label for part in parts])
+        stacked = stack(parts, self._stream_name, [part.label for part in parts], selects=True)
         first = max(0, len(stacked.frame) - self._most_rows)
         ids = [StreamId(*id_) for id_ in stacked.ids[first:].tolist()]
         return stacked.frame.iloc[first:], list(zip(stacked.part[first:].tolist(), ids, strict=True))
