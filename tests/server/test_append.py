@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import redis
 from pandas.testing import assert_frame_equal
@@ -46,6 +47,27 @@ def at(*times: str, unit: str = "us", tz: str | None = None, **columns: Any) -> 
     """Make a frame of these times; of one column `x`, counting, where none is given."""
     index = pd.DatetimeIndex(np.array(times, f"M8[{unit}]"))  # pandas 2 makes nanoseconds of texts, up to 2262
     return pd.DataFrame(columns or {"x": range(len(times))}, index=index.tz_localize(tz))
+
+
+PLACES = ["index", "column", "table"]  # where the times of what is appended are
+
+
+def placed(frame: pd.DataFrame, place: str) -> tuple[Any, dict[str, Any]]:
+    """Have a frame's times in its index, in a column, or in one of an Arrow table; and how that is appended."""
+    if place == "index":
+        return frame, {}
+    column = frame.reset_index(names="t")
+    return (column, {"time": "t"}) if place == "column" else (pa.Table.from_pandas(column, preserve_index=False), {})
+
+
+def mended(data: Any, error: UsageError) -> Any:
+    """Do what an error says in its first expression."""
+    cure = re.search(r"`([^`]*)`", str(error))[1]  # type: ignore[index]
+    names = {"frame": data.copy() if isinstance(data, pd.DataFrame) else None, "table": data, "np": np, "pc": pc}
+    if " = " not in cure:
+        return eval(cure, names)
+    exec(cure, names)
+    return names["frame"]
 
 
 def seconds(rows: int, start: str = "2024-01-01") -> pd.DataFrame:
@@ -98,6 +120,47 @@ class TestOrder:
         assert not db.exists(stream.key)
         stream.append(frame.sort_index(kind="stable"))
         assert stream.frame()["x"].tolist() == [0, 3, 2, 1]
+
+    @pytest.mark.parametrize(
+        ("times", "match", "kept"),
+        [
+            (["2024-01-01", None, "2024-01-02"], r"\(NaT\) at row 1", [0, 2]),
+            (["2024-01-03", "2024-01-01", "2024-01-01"], "row 1, 2024-01-01 00:00:00, is older", [1, 2, 0]),
+            (["1969-12-30", "1969-12-31 23:59:59", "1970-01-01"], "row 0 is of 1969-12-30 00:00:00, before", [2]),
+            (["2024-01-01", "9999-12-31", "10000-01-01"], "row 2 is of 10000-01-01T00:00:00, in UTC, and lies", [0, 1]),
+        ],
+        ids=["NaT", "order", "before 1970", "after 9999"],
+    )
+    @pytest.mark.parametrize("place", PLACES)
+    def test_cures(
+        self, stream: TimeSeriesStream, db: Database, place: str, times: list[Any], match: str, kept: list[int]
+    ) -> None:
+        """Times that cannot be stored are an error that names the first of them and its row, and its cure works."""
+        index = pd.DatetimeIndex(np.array(times, "M8[s]"))
+        data, options = placed(pd.DataFrame({"x": range(3)}, index=index), place)
+        with pytest.raises(UsageError, match=match) as caught:
+            stream.append(data, **options)
+        assert not db.exists(stream.key)
+        stream.append(mended(data, caught.value), **options)
+        assert stream.frame()["x"].tolist() == kept
+
+    @pytest.mark.parametrize(
+        ("wall", "zone"),
+        [
+            ("0001-01-01 05:00", "Asia/Tokyo"),
+            ("1970-01-01 05:00", "Asia/Tokyo"),
+            ("9999-12-31 20:00", "America/New_York"),
+        ],
+    )
+    def test_the_ends_of_a_zone(self, db: Database, key: Callable[..., str], wall: str, zone: str) -> None:
+        """A naive time that lies before 1970 or after 9999 in UTC is an error that names it, and its cure works."""
+        stream = db.time_series("research", [key()], tz=zone)[key()]
+        frame = pd.DataFrame({"x": [0, 1]}, index=pd.DatetimeIndex(np.array(sorted([wall, "2024-01-01"]), "M8[us]")))
+        with pytest.raises(UsageError, match=r"1970|9999") as caught:
+            stream.append(frame)
+        assert frame["x"].iloc[caught.value.row] == frame.index.get_loc(pd.Timestamp(wall))
+        stream.append(mended(frame, caught.value))
+        assert stream.length() == 1
 
     @pytest.mark.parametrize("tz", [None, "Europe/Berlin"])
     def test_a_clock_set_back(self, db: Database, key: Callable[..., str], tz: str | None) -> None:
@@ -238,13 +301,28 @@ class TestClocks:
         assert stream.schema is not None
         assert stream.schema.zone == "Europe/Berlin"
 
-    @pytest.mark.parametrize("wall", ["2023-10-29 02:30", "2023-03-26 02:30"])
-    def test_a_wall_clocks_time_twice_or_never(self, db: Database, key: Callable[..., str], wall: str) -> None:
-        """A naive time that the zone has twice or never is an error that names the cure; nothing is written."""
+    @pytest.mark.parametrize(
+        ("wall", "often", "cured"),
+        [
+            ("2023-10-29 02:30", "twice", "2023-10-29 02:30+02:00"),
+            ("2023-03-26 02:30", "never", "2023-03-26 03:00+02:00"),
+        ],
+    )
+    @pytest.mark.parametrize("place", PLACES)
+    def test_a_wall_clocks_time_twice_or_never(
+        self, db: Database, key: Callable[..., str], wall: str, often: str, cured: str, place: str
+    ) -> None:
+        """A naive time that the zone has twice or never is an error that names it and a cure; nothing is written."""
         stream = db.time_series("research", [key()], tz="Europe/Berlin")[key()]
-        with pytest.raises(UsageError, match=r"ambiguous=.*nonexistent="):
-            stream.append(at(wall))
+        data, options = placed(at("2023-01-01", wall, wall), place)
+        with pytest.raises(
+            UsageError, match=rf"{wall}:00 at row 1 is there {often}.*ambiguous=.*nonexistent="
+        ) as caught:
+            stream.append(data, **options)
+        assert caught.value.row == 1
         assert not db.exists(key())
+        stream.append(mended(data, caught.value), **options)
+        assert stream.frame().index[1] == pd.Timestamp(cured)
 
     def test_a_series_zone_over_a_naive_stream(self, db: Database, key: Callable[..., str]) -> None:
         """A zone over a stream whose record is naive is an error that says so."""
@@ -625,7 +703,7 @@ class TestOtherData:
         assert stream.frame()["x"].tolist() == [1, 2]
         with pytest.raises(UsageError, match=r"found 2: .*'a', 'b'"):
             stream.append(pa.table({"a": times, "b": times}))
-        with pytest.raises(UsageError, match="found 0"):
+        with pytest.raises(UsageError, match="expected a timestamp column"):
             stream.append(pa.table({"a": [1]}))
 
     def test_named_column(self, stream: TimeSeriesStream) -> None:
@@ -645,6 +723,9 @@ class TestOtherData:
             (pd.to_datetime(["2024-01-01", "2024-01-02"]).date, object),
             ([1704067200, 1704153600], "int64"),
             (pd.to_datetime(["2024-01-01", "2024-01-02"]), pd.ArrowDtype(pa.timestamp("us"))),
+            (pd.period_range("2024-01-01", periods=2, freq="D"), None),
+            (pd.to_timedelta([0, 1], unit="D"), None),
+            (pd.interval_range(pd.Timestamp("2024-01-01"), periods=2), None),
         ],
         ids=repr,
     )
@@ -657,15 +738,43 @@ class TestOtherData:
         stream.append(frame, time="when")
         assert stream.frame().index.tolist() == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")]
 
-    @pytest.mark.parametrize("values", [["2024-01-01", "2024-01-02"], [1704067200, 1704153600]], ids=repr)
-    def test_an_index_of_no_times(self, stream: TimeSeriesStream, values: list[Any]) -> None:
+    @pytest.mark.parametrize(
+        "values",
+        [
+            ["2024-01-01", "2024-01-02"],
+            [1704067200, 1704153600],
+            pd.IntervalIndex.from_arrays([1704067200, 1704153600], [1704153600, 1704240000]),
+            pd.period_range("2024-01-01", periods=2, freq="D"),
+            pd.to_timedelta([0, 1], unit="D"),
+            pd.interval_range(pd.Timestamp("2024-01-01"), periods=2),
+            pd.Index(pd.array([0, 86_400], dtype="duration[s][pyarrow]")),
+        ],
+        ids=repr,
+    )
+    def test_an_index_of_no_times(self, stream: TimeSeriesStream, values: Any) -> None:
         """Where the index holds no times, the error's cure makes them of it."""
         frame = pd.DataFrame({"x": [1, 2]}, index=values)
-        with pytest.raises(UsageError, match="has to be a DatetimeIndex; found Index of") as caught:
+        with pytest.raises(UsageError, match=r"has to be a DatetimeIndex; found \w*Index of") as caught:
             stream.append(frame)
         exec(re.search(r"`(.*?)`", str(caught.value))[1], {"pd": pd, "frame": frame})
         stream.append(frame)
         assert stream.frame().index.tolist() == [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02")]
+
+    def test_an_index_of_several_levels(self, stream: TimeSeriesStream) -> None:
+        """Of an index of several levels, the error's cure leaves the times; without any, it asks for a column."""
+        levels = pd.MultiIndex.from_product([["a"], pd.to_datetime(["2024-01-01", "2024-01-02"]), [7]])
+        frame = pd.DataFrame({"x": [1, 2]}, index=levels)
+        with pytest.raises(UsageError, match=r"found MultiIndex of .*, datetime64.*, int64") as caught:
+            stream.append(frame)
+        stream.append(eval(re.search(r"`(.*?)`", str(caught.value))[1], {"frame": frame}))
+        assert stream.frame().columns.tolist() == ["level_0", "level_2", "x"]
+        with pytest.raises(UsageError, match=r"`frame.reset_index\(\)`, and name .* `append\(frame, time="):
+            stream.append(frame.droplevel(1))
+
+    def test_an_index_that_no_times_can_be_made_of(self, stream: TimeSeriesStream) -> None:
+        """Where no times can be made of the index, the error asks for a column."""
+        with pytest.raises(UsageError, match=r"found Index of bool. Name the column .* `append\(frame, time="):
+            stream.append(pd.DataFrame({"x": [1, 2]}, index=[True, False]))
 
     def test_rows_that_are_only_numbered(self, stream: TimeSeriesStream) -> None:
         """Where the index only numbers the rows, the error asks for a column, and makes no times of the numbers."""
@@ -675,6 +784,23 @@ class TestOtherData:
         ) as e:
             stream.append(frame)
         assert "to_datetime" not in str(e.value)
+
+    @pytest.mark.parametrize(
+        "column",
+        [pa.array(["2024-01-01 09:30"]), pa.array([1_704_101_400_000_000]), pa.array([19_723], pa.date32())],
+        ids=lambda column: str(column.type),
+    )
+    @pytest.mark.parametrize("options", [{}, {"time": "t"}], ids=str)
+    def test_arrow_data_without_times(
+        self, stream: TimeSeriesStream, column: pa.Array, options: dict[str, Any]
+    ) -> None:
+        """Where no column of Arrow data is of times, the error lists those that there are, and its cure works."""
+        table = pa.table({"t": column, "x": [1]})
+        with pytest.raises(UsageError, match=r"timestamp column; .*: 't' \(.*\), 'x' \(int64\)") as caught:
+            stream.append(table, **options)
+        cure = re.search(r"`(.*?)`", str(caught.value))[1]  # type: ignore[index]
+        stream.append(eval(cure, {"table": table, "pa": pa}), **options)
+        assert stream.frame().index[0].date() == pd.Timestamp("2024-01-01").date()
 
     def test_a_named_column_that_is_there_twice(self, stream: TimeSeriesStream) -> None:
         """Two columns of the name that `time` has are an error."""
@@ -796,6 +922,17 @@ class TestOtherData:
         assert series[key("b")].frame()["x"].tolist() == [1, 3]
         with pytest.raises(UsageError, match="no stream of this time series"):
             series.append(at("2024-02-01", x=[1], to=["nobody"]), by="to")
+
+    def test_other_frames_split_by_a_column(self, db: Database, key: Callable[..., str]) -> None:
+        """Data that are no pandas DataFrame are not split; the error says whose they are, and its cure works."""
+        series = db.time_series("research", [key("a")])
+        data = pl.DataFrame({"t": [pd.Timestamp("2024-01-01").to_pydatetime()], "to": [key("a")]})
+        with pytest.raises(
+            UsageError, match=r"found polars\..*DataFrame\. Convert it: `data\.to_pandas\(\)`"
+        ) as caught:
+            series.append(data, by="to")
+        assert "time='...'" in str(caught.value)
+        assert series.append(data.to_pandas(), by="to", time="t")[key("a")].rows == 1
 
     def test_a_mapping(self, db: Database, key: Callable[..., str]) -> None:
         """A mapping sends each frame to its stream; an error tells which are done."""

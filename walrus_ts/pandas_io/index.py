@@ -15,53 +15,70 @@ from walrus_ts.columnar.labels import Label
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import COUNTERS, TICKS, YEAR_10000, Unit
+from walrus_ts.pandas_io.cures import INDEX, Times
 from walrus_ts.times import parse_zone, zone_name
 
 _SET_BACK = pd.Timedelta(hours=1)  # by a clock, in autumn
 
 
-def checked_index(index: pd.Index, zone: tzinfo | None) -> pd.DatetimeIndex:
-    """Check an index, and localise a naive one to the series' zone."""
+def checked_index(index: pd.Index, zone: tzinfo | None, times: Times = INDEX) -> pd.DatetimeIndex:
+    """Check an index, and localise a naive one to the series' zone; the errors' cures are of where its times are."""
     if not isinstance(index, pd.DatetimeIndex):
         raise UsageError(
-            f"the index of the frame has to be a DatetimeIndex; found {type(index).__name__} of {index.dtype}. "
+            f"the index of the frame has to be a DatetimeIndex; found {type(index).__name__} of {_kind(index)}. "
             f"{_cure(index)}",
-            dtype=str(index.dtype),
+            dtype=_kind(index),
         )
     if index.hasnans:
         row = int(np.argmax(index.isna()))
         raise UsageError(
-            f"the index has no time (NaT) at row {row}: drop such rows (`frame[frame.index.notna()]`)",
+            f"the index has no time (NaT) at row {row}: drop such rows (`{times.without_nulls()}`)",
             row=row,
         )
     if not index.is_monotonic_increasing:
         ticks = index.asi8
         row = int(np.argmax(ticks[1:] < ticks[:-1])) + 1
-        clock = ""
-        if index.tz is None and index[row - 1] - index[row] < _SET_BACK:
-            localised = f"frame.index.tz_localize({str(zone or '...')!r}, ambiguous=np.arange(len(frame)) < {row})"
-            clock = (
-                " But where a local clock was set back there, do not sort, and tell its two hours apart: "
-                f"`frame.index = {localised}`."
-            )
         raise UsageError(
             f"the index is out of order: row {row}, {index[row]}, is older than row {row - 1}, {index[row - 1]}. Sort "
-            f"it: `frame.sort_index(kind='stable')`.{clock}",
+            f"it: `{times.in_order()}`.{_set_back(index, row, zone, times)}",
             row=row,
         )
     if zone is not None and index.tz is None:
-        index = _localised(index, zone)
-    _check_range(index)
+        index = _localised(index, zone, times)
+    _check_range(index, times)
     return index
+
+
+def _kind(index: pd.Index) -> str:
+    """Name the dtype of an index; those of its levels."""
+    levels = index.levels if isinstance(index, pd.MultiIndex) else [index]
+    return ", ".join(str(level.dtype) for level in levels)
 
 
 def _cure(index: pd.Index) -> str:
     """Say how a frame comes by its times; pandas would take the numbers of its rows for nanoseconds of 1970."""
-    if isinstance(index, pd.RangeIndex):
-        return "Name the column that holds the times: `append(frame, time='...')`."
-    unit = ", unit='s'" if pd.api.types.is_numeric_dtype(index.dtype) else ""
-    make = f"Make one with `frame.index = pd.to_datetime(frame.index{unit})`"
-    return f"{make}, or name a column: `append(frame, time='...')`."
+    named = "`append(frame, time='...')`"
+    if isinstance(index, pd.MultiIndex):
+        clocks = [at for at, level in enumerate(index.levels) if isinstance(level, pd.DatetimeIndex)]
+        if len(clocks) != 1:
+            return f"Make columns of its levels, `frame.reset_index()`, and name the one that holds the times: {named}."
+        others = [at for at in range(index.nlevels) if at not in clocks]
+        return f"Make columns of its other levels: `frame.reset_index(level={others})`."
+    cure = None if isinstance(index, pd.RangeIndex) else INDEX.made(index.dtype)
+    if cure is None:
+        return f"Name the column that holds the times: {named}."
+    start = " (the start is yours to say)" if "pd.Timestamp" in cure else ""
+    return f"Make one with `{cure}`{start}, or name a column: {named}."
+
+
+def _set_back(index: pd.DatetimeIndex, row: int, zone: tzinfo | None, times: Times) -> str:
+    """Say what to do with times that may be of a clock that was set back before a row."""
+    if index.tz is not None or index[row - 1] - index[row] >= _SET_BACK:
+        return ""
+    said = " But where a local clock was set back there, do not sort, and tell its two hours apart"
+    if times.arrow:  # its function has no mask
+        return f"{said}: `pc.assume_timezone`, `ambiguous='earliest'` for the rows before this one, else `'latest'`."
+    return f"{said}: `{times.localised(str(zone or '...'), f'np.arange(len(frame)) < {row}')}`."
 
 
 def _not_once() -> tuple[type[Exception], ...]:
@@ -70,34 +87,54 @@ def _not_once() -> tuple[type[Exception], ...]:
     return (ValueError, pytz.InvalidTimeError) if pytz else (ValueError,)
 
 
-def _localised(index: pd.DatetimeIndex, zone: tzinfo) -> pd.DatetimeIndex:
+def _localised(index: pd.DatetimeIndex, zone: tzinfo, times: Times) -> pd.DatetimeIndex:
     try:
         localised = index.tz_localize(zone)
-    except _not_once() as error:  # pandas' own message names the time
+    except _not_once() as error:
+        row, often = _first_not_once(index, zone)
+        choices = ("'earliest'", "'latest'") if times.arrow else ("True", "'shift_forward'")
         raise UsageError(
-            f"the naive index cannot be localised to the series' zone {zone}: {error}. Say what is meant: "
-            f"`frame.index = frame.index.tz_localize('{zone}', ambiguous=..., nonexistent=...)`.",
+            f"the naive index cannot be localised to the series' zone {zone}: {index[row]} at row {row} is there "
+            f"{often}. Say what is meant, the earlier time of two, say: `{times.localised(zone, *choices)}`.",
             tz=zone,
+            row=row,
         ) from error
     except (NotImplementedError, OverflowError) as error:  # pandas has no such time
+        early = int(np.searchsorted(index.asi8, 0))
+        row, part = (0, f"{early}:") if early else (len(index) - 1, ":-1")
         raise UsageError(
-            f"the naive index, localised to the series' zone {zone}, has a time before 1970 or after 9999, in UTC: it "
-            f"has no stream id ({error})",
+            f"the naive index, localised to the series' zone {zone}, has a time before 1970 or after 9999, in UTC: row "
+            f"{row}, {index[row]}. It has no stream id ({error}); leave such rows out: `{times.rows(part)}`.",
             tz=zone,
+            row=row,
         ) from error
     return localised
 
 
-def _check_range(index: pd.DatetimeIndex) -> None:
+def _first_not_once(index: pd.DatetimeIndex, zone: tzinfo) -> tuple[int, str]:
+    """Find the first time that a zone has twice or never, and say which."""
+    row = int(np.argmax(index.tz_localize(zone, ambiguous="NaT", nonexistent="NaT").isna()))
+    never = index[row : row + 1].tz_localize(zone, ambiguous=np.array([True]), nonexistent="NaT").hasnans
+    return row, "never" if never else "twice"
+
+
+def _check_range(index: pd.DatetimeIndex, times: Times) -> None:
     ticks = index.asi8
     if not len(ticks):
         return
     if ticks[0] < 0:
-        raise UsageError(f"row 0 is of {index[0]}, before 1970: it has no stream id", row=0)
+        cure = times.rows(f"{np.searchsorted(ticks, 0)}:")
+        raise UsageError(
+            f"row 0 is of {index[0]}, before 1970: it has no stream id. Leave such rows out: `{cure}`.", row=0
+        )
     behind = ticks > min(YEAR_10000 * TICKS[_unit(index)] - 1, 2**63 - 1)
     if behind[-1]:
         row = int(np.argmax(behind))
-        raise UsageError(f"row {row} lies behind the year 9999: it has no stream id", row=row)
+        raise UsageError(
+            f"row {row} is of {index.values[row]}, in UTC, and lies behind the year 9999: it has no stream id. "
+            f"Leave such rows out: `{times.rows(f':{row}')}`.",
+            row=row,
+        )
     if len(ticks) > COUNTERS:
         crowded = ticks[COUNTERS:] == ticks[:-COUNTERS]
         if crowded.any():

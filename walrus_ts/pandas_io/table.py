@@ -17,6 +17,7 @@ from walrus_ts.columnar.schema import Column, Schema
 from walrus_ts.columnar.types import size_of
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import TICKS, Unit
+from walrus_ts.pandas_io.cures import Times
 from walrus_ts.pandas_io.dump import combined, to_array
 from walrus_ts.pandas_io.index import checked_index, index_facts, to_index, to_times
 from walrus_ts.pandas_io.labels import describe_labels, restore_labels
@@ -70,7 +71,7 @@ def to_table(data: Any, *, time: Label | None, zone: tzinfo | None) -> Table:
 def _from_frame(frame: pd.DataFrame, time: Label | None, zone: tzinfo | None) -> Table:
     if time is not None:
         frame = _set_index(frame, time)
-    index = checked_index(frame.index, zone)
+    index = checked_index(frame.index, zone, Times(time))
     labels = frame.columns.tolist()
     fields = fields_for(labels)
     columns, arrays = [], []
@@ -91,12 +92,13 @@ def _set_index(frame: pd.DataFrame, time: Label) -> pd.DataFrame:
     indexed = frame.set_index(time)
     if not isinstance(indexed.index, pd.DatetimeIndex):
         dtype = frame[time].dtype
-        numbers = pd.api.types.is_numeric_dtype(dtype)
-        hint = ", with `dayfirst=True` where the day comes first, and `utc=True` where times have offsets"
-        unit, hint = (", unit='s'", "") if numbers else ("", hint)
+        times = Times(time)
+        cure, hint = times.made(dtype), ""
+        if cure == f"{times.place} = pd.to_datetime({times.place})":
+            hint = ", with `dayfirst=True` where the day comes first, and `utc=True` where times have offsets"
+        convert = "Name a column of times." if cure is None else f"Convert it: `{cure}`{hint}."
         raise UsageError(
-            f"the column {time!r} has to hold times, of a datetime64 dtype; found {dtype}. Convert it: "
-            f"`frame[{time!r}] = pd.to_datetime(frame[{time!r}]{unit})`{hint}.",
+            f"the column {time!r} has to hold times, of a datetime64 dtype; found {dtype}. {convert}",
             column=time,
             dtype=str(dtype),
         )
@@ -137,7 +139,7 @@ def _from_arrow(table: pa.Table, time: Label | None, zone: tzinfo | None) -> Tab
     fields_for(table.column_names)  # refuses a name that stands there twice
     time = _time_column(table, time)
     clock = table.column(time)
-    index = checked_index(pd.DatetimeIndex(clock.to_pandas(), name=time), zone)
+    index = checked_index(pd.DatetimeIndex(clock.to_pandas(), name=time), zone, Times(time, arrow=True))
     # Arrow's own unit: pandas has them all, but `to_pandas` may choose another.
     index = index.as_unit(clock.type.unit)
     rest = table.drop_columns([time])
@@ -153,14 +155,26 @@ def _time_column(table: pa.Table, time: Label | None) -> str:
     names = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
     if time is not None:
         if time not in names:
-            raise UsageError(f"time={time!r} is no timestamp column; there are {names}", column=time)
+            known = f"there are {names}." if names else _no_times(table)
+            raise UsageError(f"time={time!r} is no timestamp column; {known}", column=time)
         return str(time)
+    if not names:
+        raise UsageError(f"expected a timestamp column; {_no_times(table)}", columns=names)
     if len(names) != 1:
         raise UsageError(
             f"expected one timestamp column, found {len(names)}: {names}. Name it: `append(..., time='...')`.",
             columns=names,
         )
     return str(names[0])
+
+
+def _no_times(table: pa.Table) -> str:
+    """Say of Arrow data which columns they have, where none is of times, and how one of them becomes that."""
+    found = ", ".join(f"{field.name!r} ({field.type})" for field in table.schema) or "none"
+    return (
+        f"there is none among the columns: {found}. Make one of that which holds the times: `table.set_column(0, 't', "
+        "table['t'].cast(pa.timestamp('us')))`; text has to be as in 2024-01-31 09:30, and integers count the unit."
+    )
 
 
 def to_frame(
