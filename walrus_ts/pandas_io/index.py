@@ -93,9 +93,10 @@ def _localised(index: pd.DatetimeIndex, zone: tzinfo, times: Times) -> pd.Dateti
     except _not_once() as error:
         row, often = _first_not_once(index, zone)
         choices = ("'earliest'", "'latest'") if times.arrow else ("True", "'shift_forward'")
+        order = "" if times.arrow else " True is the earlier of two times; 'infer' goes by the order of the rows."
         raise UsageError(
             f"the naive index cannot be localised to the series' zone {zone}: {index[row]} at row {row} is there "
-            f"{often}. Say what is meant, the earlier time of two, say: `{times.localised(zone, *choices)}`.",
+            f"{often}. Say what is meant, by `{times.localised(zone, *choices)}`, say.{order}",
             tz=zone,
             row=row,
         ) from error
