@@ -126,8 +126,12 @@ class TestOrder:
         [
             (["2024-01-01", None, "2024-01-02"], r"\(NaT\) at row 1", [0, 2]),
             (["2024-01-03", "2024-01-01", "2024-01-01"], "row 1, 2024-01-01 00:00:00, is older", [1, 2, 0]),
-            (["1969-12-30", "1969-12-31 23:59:59", "1970-01-01"], "row 0 is of 1969-12-30 00:00:00, before", [2]),
-            (["2024-01-01", "9999-12-31", "10000-01-01"], "row 2 is of 10000-01-01T00:00:00, in UTC, and lies", [0, 1]),
+            (
+                ["1969-12-30", "1969-12-31 23:59:59", "1970-01-01"],
+                "row 0 is of 1969-12-30T00:00:00, before",
+                [2],
+            ),
+            (["2024-01-01", "9999-12-31", "10000-01-01"], "row 2 is of 10000-01-01T00:00:00, and lies", [0, 1]),
         ],
         ids=["NaT", "order", "before 1970", "after 9999"],
     )
@@ -145,20 +149,28 @@ class TestOrder:
         assert stream.frame()["x"].tolist() == kept
 
     @pytest.mark.parametrize(
-        ("wall", "zone"),
+        ("wall", "unit", "zone", "match"),
         [
-            ("0001-01-01 05:00", "Asia/Tokyo"),
-            ("1970-01-01 05:00", "Asia/Tokyo"),
-            ("9999-12-31 20:00", "America/New_York"),
+            ("-0001-12-31", "s", "Asia/Tokyo", "before 1970"),
+            ("0001-01-01 05:00", "us", "Asia/Tokyo", "before 1970"),
+            ("1677-09-21 00:13", "ns", "Asia/Tokyo", "before 1970"),
+            ("1970-01-01 05:00", "us", "Asia/Tokyo", "before 1970"),
+            ("2262-04-11 23:40", "ns", "America/New_York", "where nanoseconds end"),
+            ("9999-12-31 20:00", "us", "America/New_York", "behind the year 9999"),
+            ("20000-01-01", "s", "America/New_York", "behind the year 9999"),
         ],
     )
-    def test_the_ends_of_a_zone(self, db: Database, key: Callable[..., str], wall: str, zone: str) -> None:
-        """A naive time that lies before 1970 or after 9999 in UTC is an error that names it, and its cure works."""
+    def test_the_ends_of_a_zone(
+        self, db: Database, key: Callable[..., str], wall: str, unit: str, zone: str, match: str
+    ) -> None:
+        """A naive time that has no id in the series' zone is an error that names it, and its cure works."""
         stream = db.time_series("research", [key()], tz=zone)[key()]
-        frame = pd.DataFrame({"x": [0, 1]}, index=pd.DatetimeIndex(np.array(sorted([wall, "2024-01-01"]), "M8[us]")))
-        with pytest.raises(UsageError, match=r"1970|9999") as caught:
+        times = np.array([wall, wall, "2024-01-01"], f"M8[{unit}]")
+        index = pd.DatetimeIndex(np.sort(times))
+        frame = pd.DataFrame({"x": range(3)}, index=index)
+        with pytest.raises(UsageError, match=match) as caught:
             stream.append(frame)
-        assert frame["x"].iloc[caught.value.row] == frame.index.get_loc(pd.Timestamp(wall))
+        assert caught.value.row == (0 if times[0] < times[2] else 1)
         stream.append(mended(frame, caught.value))
         assert stream.length() == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from datetime import tzinfo
 from typing import Any
 
@@ -19,6 +20,8 @@ from walrus_ts.pandas_io.cures import INDEX, Times
 from walrus_ts.times import parse_zone, zone_name
 
 _SET_BACK = pd.Timedelta(hours=1)  # by a clock, in autumn
+_DAY = 86_400  # seconds
+_NOT_THERE = (NotImplementedError, OverflowError, pd.errors.OutOfBoundsDatetime)  # pandas has no such time
 
 
 def checked_index(index: pd.Index, zone: tzinfo | None, times: Times = INDEX) -> pd.DatetimeIndex:
@@ -88,8 +91,13 @@ def _not_once() -> tuple[type[Exception], ...]:
 
 
 def _localised(index: pd.DatetimeIndex, zone: tzinfo, times: Times) -> pd.DatetimeIndex:
+    second = TICKS[_unit(index)]
+    if len(index) and not -_DAY * second <= int(index.asi8[0]) <= int(index.asi8[-1]) < (YEAR_10000 + _DAY) * second:
+        _check_range(index, times)  # pandas has not all of these times in a zone
     try:
         localised = index.tz_localize(zone)
+    except _NOT_THERE as error:
+        raise _no_such_time(index, zone, times) from error
     except _not_once() as error:
         row, often = _first_not_once(index, zone)
         choices = ("'earliest'", "'latest'") if times.arrow else ("True", "'shift_forward'")
@@ -100,16 +108,27 @@ def _localised(index: pd.DatetimeIndex, zone: tzinfo, times: Times) -> pd.Dateti
             tz=zone,
             row=row,
         ) from error
-    except (NotImplementedError, OverflowError) as error:  # pandas has no such time
-        early = int(np.searchsorted(index.asi8, 0))
-        row, part = (0, f"{early}:") if early else (len(index) - 1, ":-1")
-        raise UsageError(
-            f"the naive index, localised to the series' zone {zone}, has a time before 1970 or after 9999, in UTC: row "
-            f"{row}, {index[row]}. It has no stream id ({error}); leave such rows out: `{times.rows(part)}`.",
-            tz=zone,
-            row=row,
-        ) from error
     return localised
+
+
+def _no_such_time(index: pd.DatetimeIndex, zone: tzinfo, times: Times) -> UsageError:
+    """Name the first time that pandas does not have in UTC, for it lies behind the last one."""
+
+    def is_none(row: int) -> bool:
+        try:
+            index[row : row + 1].tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+        except _NOT_THERE:
+            return True
+        return False
+
+    row = bisect_left(range(len(index)), True, key=is_none)
+    end = "2262-04-11 23:47:16, where nanoseconds end" if index.unit == "ns" else "the year 9999"
+    return UsageError(
+        f"row {row} of the naive index, {index[row]}, localised to the series' zone {zone}, lies behind {end}, in UTC: "
+        f"it has no stream id. Leave such rows out: `{times.rows(f':{row}')}`.",
+        tz=zone,
+        row=row,
+    )
 
 
 def _first_not_once(index: pd.DatetimeIndex, zone: tzinfo) -> tuple[int, str]:
@@ -126,13 +145,14 @@ def _check_range(index: pd.DatetimeIndex, times: Times) -> None:
     if ticks[0] < 0:
         cure = times.rows(f"{np.searchsorted(ticks, 0)}:")
         raise UsageError(
-            f"row 0 is of {index[0]}, before 1970: it has no stream id. Leave such rows out: `{cure}`.", row=0
+            f"row 0 is of {_shown(index, 0)}, before 1970: it has no stream id. Leave such rows out: `{cure}`.",
+            row=0,
         )
     behind = ticks > min(YEAR_10000 * TICKS[_unit(index)] - 1, 2**63 - 1)
     if behind[-1]:
         row = int(np.argmax(behind))
         raise UsageError(
-            f"row {row} is of {index.values[row]}, in UTC, and lies behind the year 9999: it has no stream id. "
+            f"row {row} is of {_shown(index, row)}, and lies behind the year 9999: it has no stream id. "
             f"Leave such rows out: `{times.rows(f':{row}')}`.",
             row=row,
         )
@@ -145,6 +165,12 @@ def _check_range(index: pd.DatetimeIndex, times: Times) -> None:
                 "Give the frame a finer index, or spread the rows over several streams.",
                 row=row + COUNTERS,
             )
+
+
+def _shown(index: pd.DatetimeIndex, row: int) -> str:
+    """Show a time, also of a year that pandas does not show."""
+    time = index.asi8[row].view(f"M8[{index.unit}]")
+    return f"{time}" if index.tz is None else f"{time}, in UTC"
 
 
 def _unit(index: pd.DatetimeIndex) -> Unit:
