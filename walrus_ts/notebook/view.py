@@ -22,6 +22,7 @@ from walrus_ts.notebook.following import Follower
 from walrus_ts.notebook.html import Markup, card, counted, markup, muted, printable
 from walrus_ts.stacking import stack
 
+_TOO_LONG = (pd.errors.OutOfBoundsTimedelta, pd.errors.OutOfBoundsDatetime, OverflowError)  # the second is pandas 2's
 _MOST_LINES = 9  # streams of a chart: it has as many colours
 _MOST_PANELS = 4  # columns
 
@@ -194,7 +195,7 @@ def to_window(window: Any) -> int:
     try:
         span = pd.Timedelta(window)
         good = not _is_number(window) and span > pd.Timedelta(0)  # NaT is not
-    except (pd.errors.OutOfBoundsTimedelta, OverflowError):
+    except _TOO_LONG:
         good, most = False, f", and at most {pd.Timedelta.max.days:,} days"
     except (ValueError, TypeError):
         good = False
