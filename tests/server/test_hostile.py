@@ -230,6 +230,7 @@ JUNK: dict[str, list[object]] = {  # of each part of a record
     "columns.0.type": [
         *["nope", None, 3, [], {}, LONG],
         *[["list"], ["list", 1], ["list", FIELD, 10**9], ["list", FIELD, 10**30], ["list", FIELD, "x"]],
+        *[["list", FIELD, 0], ["list", ["i", ["list", FIELD, 0], True]]],
         ["list", ["i", ["list", FIELD, 60_000], True], 60_000],
         ["struct", ["i", ["binary", 60_000], True], ["j", ["binary", 60_000], True]],
         ["struct", ["\ud800", "int8", True]],

@@ -3,13 +3,17 @@
 import datetime as dt
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from walrus_ts import Database, DataError
+from walrus_ts import Database, DataError, UsageError
 from walrus_ts.timeseries import TimeSeriesStream
 
 NAN, INF = float("nan"), float("inf")
@@ -54,6 +58,158 @@ def test_what_is_stored(stream: TimeSeriesStream, db: Database, type_: pa.DataTy
     ((_, fields), _) = db.xrange(stream.key)
     assert strict(fields[b"x"]) == stored
     assert repr(stream.scan().to_arrow()["x"].to_pylist()) == repr(array.to_pylist())
+
+
+TWO = pa.array([0, 1], pa.timestamp("ms"))
+PAIR = pa.list_(pa.timestamp("ns"), 2)
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        (pa.struct([("a", PAIR)]), [{"a": [0, None]}, None]),
+        (pa.struct([("a", pa.list_(pa.decimal256(50, 1), 2))]), [None, {"a": [None, 1]}]),
+        (pa.struct([("a", pa.list_(PAIR, 1))]), [{"a": [[0, 1]]}, None]),
+        (pa.struct([("a", pa.list_(pa.struct([("b", PAIR)]), 1))]), [{"a": [{"b": None}]}, None]),
+        (pa.list_(PAIR), [[None, [0, 1]], None]),
+    ],
+    ids=str,
+)
+def test_what_lies_beneath_a_null(stream: TimeSeriesStream, type_: pa.DataType, values: list[Any]) -> None:
+    """A null comes back as one, whatever Arrow keeps beneath it: values of a fixed size take their place there."""
+    array = pa.array(values, type_)
+    stream.append(pa.table({"when": TWO, "x": array}))
+    assert repr(stream.scan().to_arrow()["x"].to_pylist()) == repr(array.to_pylist())
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([[[None]], [[None, None]]], pa.list_(pa.list_(pa.null()))),
+        pa.array([{"a": [None]}, {"a": [None, None]}], pa.struct([("a", pa.list_(pa.null()))])),
+        pa.array([[("k", [None])], [("k", [None, None])]], pa.map_(pa.string(), pa.list_(pa.null()))),
+        pa.array(
+            [{"a": [None], "b": 1}, {"a": 2 * [None], "b": 2}], pa.struct({"a": pa.list_(pa.null()), "b": "date32"})
+        ),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_lists_of_nothing_but_nulls(stream: TimeSeriesStream, array: pa.Array) -> None:
+    """Lists of nulls within lists keep every one of them."""
+    stream.append(pa.table({"when": TWO, "x": array}))
+    assert stream.scan().to_arrow()["x"].combine_chunks().equals(array)
+
+
+def test_objects_of_nothing_but_nulls(stream: TimeSeriesStream) -> None:
+    """So do Python's lists."""
+    frame = pd.Series([[[None]], [[None, None]]], dtype=object, index=pd.to_datetime(["2024", "2025"])).to_frame("x")
+    stream.append(frame)
+    pd.testing.assert_frame_equal(stream.frame(), frame)
+
+
+def test_categories_of_bytes(stream: TimeSeriesStream) -> None:
+    """Arrow's dictionaries may be of bytes that are no text."""
+    array = pa.array([b"\xff", None]).dictionary_encode()
+    stream.append(pa.table({"when": TWO, "x": array}))
+    assert stream.scan().to_arrow()["x"].type == array.type
+    assert stream.frame()["x"].tolist() == [b"\xff", pd.NA]
+
+
+ONES = pa.array([1, 2])
+NO_TEXT = pa.StringArray.from_buffers(2, pa.py_buffer(np.array([0, 1, 2], "i4")), pa.py_buffer(b"a\xff"))
+
+
+@pytest.mark.parametrize(
+    ("array", "why"),
+    [
+        (pa.array([[], None], pa.list_(pa.int8(), 0)), "has lists of the fixed size 0"),
+        (pa.array([[[]], None], pa.list_(pa.list_(pa.int8(), 0))), "has lists of the fixed size 0"),
+        (pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array([[1], [2]])), "has dictionaries of lists"),
+        (pa.StructArray.from_arrays([ONES, ONES], names=["a", "a"]), "has structs with two fields 'a'"),
+        (pa.array([[b"x"], None]), "JSON has no bytes"),
+        (NO_TEXT, r"no valid Unicode at row 1: b'\\xff'\. .*pa\.binary\(\)"),
+        (NO_TEXT.dictionary_encode(), r"no valid Unicode: b'\\xff'"),
+        (pa.ListArray.from_arrays([0, 1, 2], NO_TEXT), r"no valid Unicode: b'\\xff'"),
+        (pa.ListArray.from_arrays([0, 1, 2], NO_TEXT.dictionary_encode()), r"no valid Unicode: b'\\xff'"),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_refused(stream: TimeSeriesStream, db: Database, array: pa.Array, why: str) -> None:
+    """What could not be read again is refused, with the reason; nothing is written."""
+    with pytest.raises(UsageError, match=f"column 'x' .*{why}") as caught:
+        stream.append(pa.table({"when": TWO, "x": array}))
+    assert caught.value.column == "x"
+    assert not db.exists(stream.key)
+
+
+LEAVES: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
+    (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+    (pa.float64(), st.floats()),
+    (pa.bool_(), st.booleans()),
+    (pa.string(), st.text(st.characters(exclude_categories=["Cs"]), max_size=3)),
+    (pa.binary(), st.binary(max_size=3)),
+    (pa.date32(), st.dates()),
+    (pa.timestamp("ns"), st.integers(0, 2**62)),
+    (pa.timestamp("us", "Europe/Berlin"), st.integers(0, 2**50)),
+    (pa.time64("us"), st.integers(0, 86_399_999_999)),
+    (pa.duration("s"), st.integers(-(2**40), 2**40)),
+    (pa.decimal128(20, 3), st.decimals(-(10**9), 10**9, places=3)),
+    (pa.decimal256(50, 3), st.decimals(-(10**9), 10**9, places=3)),
+    (pa.month_day_nano_interval(), st.just((1, 2, 3))),
+    (pa.null(), st.none()),
+]
+
+
+@st.composite
+def arrays(draw: st.DrawFn, rows: int, depth: int = 3) -> pa.Array:
+    """Make arrays of any type, from the outside in; beneath a null there is a value, as Arrow allows."""
+    kinds = ["leaf", "list", "large_list", "fixed", "struct", "map", "dictionary"]
+    kind = draw(st.sampled_from(kinds if depth else kinds[:1]))
+    mask = pa.array(draw(st.lists(st.booleans(), min_size=rows, max_size=rows)), pa.bool_())
+    if kind == "leaf":
+        type_, values = draw(st.sampled_from(LEAVES))
+        return pa.array(draw(st.lists(st.none() | values, min_size=rows, max_size=rows)), type_)
+    if kind == "struct":
+        names = draw(st.lists(st.sampled_from(["a", "b", ""]), max_size=2))
+        fields = [draw(arrays(rows, depth - 1)) for _ in names]
+        return pa.StructArray.from_arrays(fields, names=names, mask=mask) if names else pa.array([{}] * rows)
+    if kind == "dictionary":
+        codes = draw(st.lists(st.none() | st.integers(0, 2), min_size=rows, max_size=rows))
+        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), draw(arrays(3, depth - 1)))
+    if kind == "fixed":
+        size = draw(st.integers(0, 2))
+        if size == 0:  # pyarrow makes one from Python's lists alone
+            return pa.array([[]] * rows, pa.list_(pa.int8(), 0))
+        return pa.FixedSizeListArray.from_arrays(draw(arrays(rows * size, depth - 1)), size, mask=mask)
+    sizes = draw(st.lists(st.integers(0, 2), min_size=rows, max_size=rows))
+    within = draw(arrays(sum(sizes), depth - 1))
+    offsets = np.cumsum([0, *sizes])
+    if kind == "map":
+        keys = pa.array([f"k{at}" for at in range(len(within))], pa.string())
+        return pa.MapArray.from_arrays(pa.array(offsets, pa.int32()), keys, within)
+    if kind == "large_list":
+        return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), within, mask=mask)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), within, mask=mask)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300, database=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_random_arrays(db: Database, stream: TimeSeriesStream, data: st.DataObject) -> None:
+    """Whatever Arrow has, it comes back, or is refused before anything is written."""
+    rows = data.draw(st.integers(1, 4))
+    array = data.draw(arrays(rows))
+    with suppress(UsageError):
+        stream.append(pa.table({"when": pa.array(range(rows), pa.timestamp("ms")), "x": array}), time="when")
+    if not db.exists(stream.key):
+        assert stream.schema is None
+        return
+    try:
+        found = stream.scan().to_arrow()["x"]
+        assert found.type == array.type
+        assert repr(found.to_pylist()) == repr(array.to_pylist())
+        assert len(stream.frame()) == rows
+    finally:
+        stream.drop()
 
 
 def test_what_other_programs_write(stream: TimeSeriesStream, db: Database) -> None:

@@ -12,11 +12,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 MOST_PLACES = 1 << 16  # of a value of a fixed size: a record of a larger one would make memory of nulls
 
 _NO_JSON = ("nan", "inf", "-inf")
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+_IN_JSON = (
+    *(pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null),
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+)
 
 
 def is_nested(type_: pa.DataType) -> bool:
@@ -41,18 +47,32 @@ def places(type_: pa.DataType) -> int:
     return 1
 
 
-def has_json(type_: pa.DataType) -> bool:
-    """Tell whether the values of a type can be written as JSON: bytes cannot."""
-    if is_nested(type_):
-        return all(has_json(field.type) for field in _children(type_))
+def why_no_json(type_: pa.DataType) -> str | None:
+    """Say why the values of a type cannot be written as JSON and read again; None where they can."""
     if pa.types.is_dictionary(type_):
-        return has_json(type_.value_type)
+        of_lists = is_nested(type_.value_type) or pa.types.is_dictionary(type_.value_type)
+        return "it has dictionaries of lists or of dictionaries" if of_lists else why_no_json(type_.value_type)
+    if is_nested(type_):
+        return _why_not_nested(type_)
+    if any(is_kind(type_) for is_kind in _BYTES):
+        return "JSON has no bytes"
     try:
-        pa.array([], type_).cast(_utc(type_)).cast(_plain(type_))
+        plain = pa.array([], type_).cast(_utc(type_)).cast(_plain(type_)).type
     except pa.ArrowException:
-        return False
-    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
-    return not any(is_kind(type_) for is_kind in kinds)
+        return f"it has {type_} in it"
+    return None if any(is_kind(plain) for is_kind in _IN_JSON) else f"it has {type_} in it"
+
+
+def _why_not_nested(type_: pa.DataType) -> str | None:
+    fields = _children(type_)
+    if pa.types.is_fixed_size_list(type_) and type_.list_size == 0:  # by which Arrow divides, and the process ends
+        return "it has lists of the fixed size 0"
+    if pa.types.is_struct(type_):
+        names = _names(fields)
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            return f"it has structs with two fields {twice!r}"
+    return next(filter(None, (why_no_json(field.type) for field in fields)), None)
 
 
 def without_views(array: pa.Array) -> pa.Array:
@@ -103,7 +123,7 @@ def encode(array: pa.Array) -> pa.Array:
     Parameters
     ----------
     array : Array, shape (n,)
-        Of a nested type for which `has_json` holds.
+        Of a nested type for which `why_no_json` finds nothing.
 
     Returns
     -------
@@ -111,7 +131,8 @@ def encode(array: pa.Array) -> pa.Array:
     """
     array = without_views(array)
     type_ = map_leaves(array.type, _utc)
-    values = array.cast(type_).cast(map_leaves(array.type, _plain)).to_pylist()
+    timed, plain = (map_leaves(found, _without_null) for found in (type_, map_leaves(type_, _plain)))
+    values = array.cast(timed).cast(plain).to_pylist()
     jsons = (None if value is None else _to_json(value, type_) for value in values)
     texts = (
         None if value is None else json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -166,9 +187,13 @@ def _cast(array: pa.Array, type_: pa.DataType) -> pa.Array:
     if pa.types.is_map(type_):
         keys, items = _cast(array.keys, type_.key_type), _cast(array.items, type_.item_type)
         return pa.MapArray.from_arrays(array.offsets, keys, items, type_, mask=mask)
-    values = _cast(array.values, type_.value_type)
     if pa.types.is_fixed_size_list(type_):
-        return pa.FixedSizeListArray.from_arrays(values, type=type_, mask=mask)
+        values = array.values
+        if array.null_count:  # a null has its places, too, and no value of the type need lie there
+            beneath = np.repeat(mask.to_numpy(zero_copy_only=False), type_.list_size)
+            values = values.take(pa.array(np.arange(len(beneath)), mask=beneath))
+        return pa.FixedSizeListArray.from_arrays(_cast(values, type_.value_type), type=type_, mask=mask)
+    values = _cast(array.values, type_.value_type)
     kind = pa.LargeListArray if pa.types.is_large_list(type_) else pa.ListArray
     return kind.from_arrays(array.offsets, values, type=type_, mask=mask)
 
@@ -235,3 +260,8 @@ def _plain(type_: pa.DataType) -> pa.DataType:
     if pa.types.is_time32(type_):
         return pa.int32()
     return pa.float32() if pa.types.is_float16(type_) else type_
+
+
+def _without_null(type_: pa.DataType) -> pa.DataType:
+    """Return a type that Arrow can cast to within lists: casts of its null type leave elements of a list out."""
+    return pa.int8() if pa.types.is_null(type_) else type_

@@ -29,21 +29,24 @@ def check(array: pa.Array, column: object) -> None:
     Raises
     ------
     UsageError
-        Its Arrow type has none, or a time lies outside the years 0 to 9999, which ISO 8601 writes with four digits.
+        Its Arrow type has none, its text is no UTF-8, or a time lies outside the years 0 to 9999, which ISO 8601 writes
+        with four digits.
         Names the column, the type or the row, and the cure.
     """
-    type_ = array.type
+    _check_type(array.type, column)
+    for leaf in nested.leaves(nested.without_dictionary(array)):
+        _check_values(leaf, column, array)
+
+
+def _check_type(type_: pa.DataType, column: object) -> None:
     value_type = type_.value_type if pa.types.is_dictionary(type_) else type_
-    if not (
-        _is_plain(value_type)
-        or _is_text(value_type)
-        or value_type.id in _ENCODERS
-        or (nested.is_nested(value_type) and nested.has_json(value_type))
-    ):
-        why = ": JSON has no bytes" if nested.is_nested(value_type) else ""
+    why = nested.why_no_json(type_) if nested.is_nested(value_type) else None
+    has_text = _is_plain(value_type) or _is_text(value_type) or value_type.id in _ENCODERS
+    if why or not (has_text or nested.is_nested(value_type)):
+        reason = f": {why}" if why else ""
         raise UsageError(
-            f"column {column!r} is of the Arrow type {type_}, which has no text form here{why}. Convert it before, to "
-            "numbers, text, times or bytes, or lists of numbers, text and times.",
+            f"column {column!r} is of the Arrow type {type_}, which has no text form here{reason}. Convert it before, "
+            "to numbers, text, times or bytes, or lists of numbers, text and times.",
             column=column,
             type=type_,
         )
@@ -54,23 +57,46 @@ def check(array: pa.Array, column: object) -> None:
             column=column,
             type=type_,
         )
-    for leaf in nested.leaves(nested.without_dictionary(array)):
-        if pa.types.is_date64(leaf.type) and not _are_days(leaf):
-            raise UsageError(
-                f"column {column!r} is of the Arrow type {leaf.type}, and has milliseconds that are no whole days in "
-                "it. Cast it before, to `pa.timestamp('ms')`.",
-                column=column,
-                type=type_,
-            )
-        row = _first_unwritable_time(leaf)
-        if row is not None:
-            where = f" at row {row}" if leaf is array else ""
-            raise UsageError(
-                f"column {column!r} has a time{where} whose year has not four digits, as ISO 8601 wants it: "
-                f"{leaf[row].cast(pa.string())}. Make it null, or convert the column to integers.",
-                column=column,
-                row=row if leaf is array else None,
-            )
+
+
+def _check_values(leaf: pa.Array, column: object, array: pa.Array) -> None:
+    """Check what is at the ends of a column; where that is the column itself, its rows are known."""
+    if pa.types.is_date64(leaf.type) and not _are_days(leaf):
+        raise UsageError(
+            f"column {column!r} is of the Arrow type {leaf.type}, and has milliseconds that are no whole days in "
+            "it. Cast it before, to `pa.timestamp('ms')`.",
+            column=column,
+            type=array.type,
+        )
+    invalid = _first_invalid_text(leaf)
+    if invalid is not None:
+        row, value = invalid
+        where = f" at row {row}" if leaf is array else ""
+        raise UsageError(
+            f"column {column!r} has text that is no valid Unicode{where}: {value!r}. Mend it, or cast a column of "
+            "text to `pa.binary()`, which keeps its bytes.",
+            column=column,
+            row=row if leaf is array else None,
+        )
+    late = _first_unwritable_time(leaf)
+    if late is not None:
+        where = f" at row {late}" if leaf is array else ""
+        raise UsageError(
+            f"column {column!r} has a time{where} whose year has not four digits, as ISO 8601 wants it: "
+            f"{leaf[late].cast(pa.string())}. Make it null, or convert the column to integers.",
+            column=column,
+            row=late if leaf is array else None,
+        )
+
+
+def _first_invalid_text(array: pa.Array) -> tuple[int, bytes] | None:
+    """Return the position and the bytes of the first text that is no UTF-8, which Arrow itself does not look at."""
+    array = array.dictionary if pa.types.is_dictionary(array.type) else array
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        return None
+    as_bytes = array.cast(pa.binary() if pa.types.is_string(array.type) else pa.large_binary())
+    row = first_bad(as_bytes, array.type)
+    return None if row == len(array) else (row, as_bytes[row].as_py())
 
 
 def _are_days(array: pa.Array) -> bool:
@@ -168,6 +194,8 @@ def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
     """
     if nested.is_nested(type_):
         return nested.decode(text, type_)
+    if pa.types.is_dictionary(type_):
+        return decode(text, type_.value_type).dictionary_encode().cast(type_)
     decoder = _DECODERS.get(type_.id)
     if decoder is not None:
         return decoder(text.cast(pa.string()), type_)
@@ -262,10 +290,6 @@ def _null_from(text: pa.Array, type_: pa.DataType) -> pa.Array:
     return pa.nulls(len(text), type_)
 
 
-def _dictionary_from(text: pa.Array, type_: pa.DataType) -> pa.Array:
-    return decode(text, type_.value_type).dictionary_encode().cast(type_)
-
-
 _TIMESTAMP, _DURATION = pa.timestamp("s").id, pa.duration("s").id
 _TIME32, _TIME64 = pa.time32("s").id, pa.time64("us").id
 _ENCODERS: dict[int, Cast] = {
@@ -280,5 +304,4 @@ _DECODERS: dict[int, Callable[[pa.Array, Any], pa.Array]] = {
     _TIME32: _time_from,
     _TIME64: _time_from,
     pa.null().id: _null_from,
-    pa.dictionary(pa.int32(), pa.string()).id: _dictionary_from,
 }

@@ -94,6 +94,8 @@ def _field(description: list[Any]) -> pa.Field:
 
 
 def _list(item: list[Any], size: int = -1) -> pa.DataType:
+    if size == 0:
+        raise ValueError("lists of the fixed size 0, by which Arrow divides")
     return pa.list_(_field(item), size)
 
 
