@@ -414,6 +414,25 @@ class TestSchema:
         assert stream.length() == 1
 
     @pytest.mark.parametrize(
+        ("first", "second", "said"),
+        [
+            (
+                np.array(["2024"], "M8[us]"),
+                np.array(["x"], object),
+                "holds timestamp[us], and this frame has string in it",
+            ),
+            (np.array([0.5]), pd.array([[1]], object), "holds float64, and this frame has list<item: int64> in it"),
+            (np.array([1]), np.array([None], object), "holds int64, which has no null"),
+        ],
+        ids=["times", "numbers", "null"],
+    )
+    def test_types_as_the_schema_has_them(self, stream: TimeSeriesStream, first: Any, second: Any, said: str) -> None:
+        """The error calls types by the names that people know."""
+        stream.append(at("2024-01-01", x=first))
+        with pytest.raises(SchemaError, match=re.escape(said)):
+            stream.append(at("2024-01-02", x=second))
+
+    @pytest.mark.parametrize(
         ("first", "second"),
         [
             (np.array([1], "int64"), np.array([2.0, 3.0])),

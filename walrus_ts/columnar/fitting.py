@@ -149,7 +149,7 @@ def _missing(column: Column, where: str, *, evolve: bool) -> Column:
         return column
     if not evolve:
         raise SchemaError(
-            f"the frame has no column {column.label!r}, and {where} holds it as {types.to_json(column.type)}, which "
+            f"the frame has no column {column.label!r}, and {where} holds it as {types.shown(column.type)}, which "
             "has no null. Add the column, or append with `evolve=True`, which lets it be null from now on.",
             column=column.label,
         )
@@ -166,7 +166,7 @@ def _fit_column(column: Column, given: Column, array: pa.Array, where: str, *, e
         if not evolve:
             row = array.is_null().index(True).as_py()
             raise SchemaError(
-                f"column {column.label!r} of {where} holds {types.to_json(column.type)}, which has no null, and the "
+                f"column {column.label!r} of {where} holds {types.shown(column.type)}, which has no null, and the "
                 f"frame has one at row {row}. Fill it (`fillna`), or append with `evolve=True`, which lets it be null.",
                 column=column.label,
                 row=row,
@@ -223,8 +223,8 @@ def _misfit(column: Column, array: pa.Array, where: str, *, widens: bool) -> Sch
     if widens:
         cure = "`evolve=True` widens the record."
     return SchemaError(
-        f"column {column.label!r} of {where} holds {types.to_json(column.type)}, and this frame has "
-        f"{types.to_json(array.type)} in it: {array[row].as_py()!r} at row {row}. {cure}",
+        f"column {column.label!r} of {where} holds {types.shown(column.type)}, and this frame has "
+        f"{types.shown(array.type)} in it: {array[row].as_py()!r} at row {row}. {cure}",
         column=column.label,
         row=row,
         value=array[row].as_py(),

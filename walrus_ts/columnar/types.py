@@ -64,6 +64,11 @@ def to_json(type_: pa.DataType) -> Any:
     raise TypeError(f"the Arrow type {type_} has no description")  # text.check refuses it before
 
 
+def shown(type_: pa.DataType) -> str:
+    """Write a type for people: by the name that it has on record, or as Arrow writes it where it has parameters."""
+    return _NAMES.get(type_) or str(type_)
+
+
 def from_json(description: Any) -> pa.DataType:
     """Return the type that `to_json` described.
 
