@@ -27,6 +27,13 @@ class TestDtypes:
         assert caught.value.column == "x"
         assert stream.schema is None
 
+    def test_none(self, stream: TimeSeriesStream) -> None:
+        """None is no dtype: the error shows one of text."""
+        with pytest.raises(UsageError, match=r"column 'x': None is no dtype of a column.*'str'") as caught:
+            stream.declare({"x": None})
+        assert caught.value.column == "x"
+        assert stream.schema is None
+
     def test_no_mapping(self, stream: TimeSeriesStream) -> None:
         """Columns without dtypes are an error that shows how to write them."""
         with pytest.raises(UsageError, match=r"mapping of labels to dtypes.*declare\(\{'price': 'float64'\}\)"):
@@ -143,3 +150,43 @@ class TestCures:
             list(written.scan().frames())
         written.declare({"y": "str", "x": "int64"}, unit="ns", tz="Europe/Paris")
         assert [frame["y"].isna().tolist() for frame in written.scan().frames()] == [[True, False]]
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("many", [False, True])
+    @pytest.mark.parametrize(
+        ("dtype", "bad"),
+        [
+            *[(dtype, b"0x10") for dtype in ("int8", "int64", "uint16", "Int64", "int32[pyarrow]", "timedelta64[s]")],
+            *[
+                ("int64", b"0XAB"),
+                ("int8", b"300"),
+                ("float64", b"1e999"),
+                ("float64", b"-1e999"),
+                ("Float64", b"1e999"),
+            ],
+            *[("float32", b"1e39"), ("float16", b"1e39"), ("double[pyarrow]", b"1e999"), ("float64", b"0x10")],
+        ],
+    )
+    def test_text_that_is_none(
+        self, stream: TimeSeriesStream, db: Database, dtype: str, bad: bytes, many: bool
+    ) -> None:
+        """Hexadecimal digits, and a number beyond a type's range, are no values of it, however many rows are read."""
+        stream.declare({"x": dtype})
+        for at in range(200 if many else 1):
+            db.xadd(stream.key, {"x": "1"}, id=f"{at + 1}-0")
+        db.xadd(stream.key, {"x": bad}, id="1000-0")
+        readings: list[Callable[[], Any]] = [stream.frame, stream.tail, stream.scan().to_arrow]
+        for read in readings:
+            with pytest.raises(DataError, match=r"'x'.*1000-0") as caught:
+                read()
+            assert caught.value.value == bad
+        assert stream.frame(errors="coerce")["x"].isna().tolist()[-2:] == [False, True]
+
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "double[pyarrow]"])
+    def test_infinity(self, stream: TimeSeriesStream, db: Database, dtype: str) -> None:
+        """Infinity is a number, in each of the ways that programs write it."""
+        stream.declare({"x": dtype})
+        for text in ("inf", "Infinity", "+INF"):
+            db.xadd(stream.key, {"x": text})
+        assert stream.frame()["x"].tolist() == [float("inf")] * 3

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from walrus_ts.columnar import nested
+from walrus_ts.columnar import nested, numbers
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import TICKS, YEAR_10000
 
@@ -199,8 +199,10 @@ def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
     decoder = _DECODERS.get(type_.id)
     if decoder is not None:
         return decoder(text.cast(pa.string()), type_)
-    if pa.types.is_floating(type_) and type_.bit_width > 16:
-        return text.cast(type_)  # Arrow casts these from views without a copy
+    if pa.types.is_floating(type_):
+        return numbers.floats_from(text, type_)
+    if pa.types.is_integer(type_):
+        return numbers.integers_from(text.cast(pa.string()), type_)
     if pa.types.is_fixed_size_binary(type_):
         return text.cast(pa.binary()).cast(type_)
     return text.cast(type_) if _is_text(type_) else text.cast(pa.string()).cast(type_)
@@ -272,7 +274,7 @@ def _integer_text(array: pa.Array) -> pa.Array:
 
 
 def _integer_from(text: pa.Array, type_: pa.DataType) -> pa.Array:
-    return text.cast(pa.int64()).cast(type_)
+    return numbers.integers_from(text, pa.int64()).cast(type_)
 
 
 def _time_text(array: pa.Array) -> pa.Array:
@@ -297,6 +299,7 @@ _ENCODERS: dict[int, Cast] = {
     _DURATION: _integer_text,
     _TIME32: _time_text,
     _TIME64: _time_text,
+    pa.float16().id: numbers.halves_text,
 }
 _DECODERS: dict[int, Callable[[pa.Array, Any], pa.Array]] = {
     _TIMESTAMP: _timestamp_from,

@@ -139,7 +139,10 @@ def _kind(dtype: Any) -> Kind | None:
 
 
 def _floats(texts: Texts) -> list[float]:
-    return [np.nan if text is None else float(_matched(text, _is_float)) for text in texts]
+    values = [np.nan if text is None else float(_matched(text, _is_float)) for text in texts]
+    if np.inf in values or -np.inf in values:  # 1e999: where infinity is meant, its text is no such number
+        raise _UnfitError
+    return values
 
 
 def _integers(limits: np.iinfo[Any]) -> Callable[[Texts], list[int]]:

@@ -234,6 +234,8 @@ def declared(columns: Mapping[Label, Any], unit: Unit, zone: tzinfo | str | None
         )
     made = []
     for (label, dtype), field in zip(columns.items(), fields_for(list(columns)), strict=True):
+        if dtype is None:  # which pandas takes for its own choice
+            raise UsageError(f"column {label!r}: None is no dtype of a column. Text is 'str'.", column=label)
         try:
             empty = pd.Series([], dtype=dtype)
         except (TypeError, ValueError) as error:
