@@ -148,6 +148,23 @@ class TestColumns:
         index = pd.date_range("2024-01-01", periods=len(special), freq="s")
         comes_back(stream, one(np.array(special, name), index))
 
+    @pytest.mark.parametrize("name", ["float16", "float32", "float64"])
+    @pytest.mark.parametrize("arrow", [False, True])
+    def test_the_shortest_text(self, stream: TimeSeriesStream, db: Database, name: str, arrow: bool) -> None:
+        """A float is stored as the shortest text that reads back as the same number."""
+        values = np.array([0.1, 1 / 3, 2.0], name)
+        frame = one(values).astype({"x": pd.ArrowDtype(pa.from_numpy_dtype(name))} if arrow else {})
+        comes_back(stream, frame)
+        stored = [fields[b"x"].decode() for _, fields in db.xrange(stream.key)]
+        assert stored == [str(values[0]), str(values[1]), "2"]
+
+    def test_all_halves(self, stream: TimeSeriesStream) -> None:
+        """Every one of the 65,536 halves that there are comes back."""
+        halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+        frame = pd.DataFrame({"x": halves}, index=pd.date_range("2024-01-01", periods=1 << 16, freq="s"))
+        stream.append(frame)
+        assert_frame_equal(stream.frame(), frame, check_freq=False)
+
     @pytest.mark.parametrize("name", ["Float32", "Float64"])
     def test_nullable_floats(self, stream: TimeSeriesStream, name: str) -> None:
         """Nullable floats tell nan from null."""
@@ -220,11 +237,13 @@ class TestColumns:
             pd.Categorical([dt.date(2020, 1, 1), None, dt.date(2021, 1, 1)]),
             pd.Categorical([None, None, None]),
             pd.Categorical([None, None, None], categories=["a"]),
+            pd.Categorical(["b", None, "a"], categories=pd.Index(["b", "a"], name="grade")),
+            pd.Categorical([1, None, 2], categories=pd.Index([1, 2], name=("grade", 1))),
         ],
         ids=lambda values: f"{values.categories.dtype}-{len(values.categories)}-{values.ordered}",
     )
     def test_categoricals(self, stream: TimeSeriesStream, values: pd.Categorical) -> None:
-        """Categoricals keep their categories, unused ones too, their dtype and their order."""
+        """Categoricals keep their categories, unused ones too, their dtype, their name and their order."""
         comes_back(stream, one(values))
 
     @pytest.mark.parametrize("unit", UNITS)
@@ -669,6 +688,41 @@ class TestRefused:
         with pytest.raises(UsageError, match=re.escape(f"(`{cure}`)")):
             stream.append(frame)
         frame["x"] = mend(frame["x"])
+        comes_back(stream, frame)
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            [1, None, 2**70],
+            [Decimal(1), None, Decimal("Infinity")],
+            [[Decimal(1)], None, [Decimal("sNaN")]],
+            [["a"], None, ["a", NAN]],
+            [["a"], None, [1]],
+            [{"a": 1}, None, {1: 2}],
+            [[{"a": 1}], None, [{"a": "x"}]],
+            [["a"], None, ["\ud800"], ["\ud800"], ["b"]],
+        ],
+        ids=repr,
+    )
+    def test_objects_that_arrow_does_not_take(self, stream: TimeSeriesStream, db: Database, values: list[Any]) -> None:
+        """The error names the first value that does not go with those before it, its row, and a cure that works."""
+        frame = one(pd.Series(values, dtype=object).array, pd.date_range("2024-01-01", periods=len(values)))
+        with pytest.raises(UsageError, match=r"column 'x' .* at row 2\b.*frame\['x'\]\.astype\(str\)") as caught:
+            stream.append(frame)
+        assert (caught.value.column, caught.value.row) == ("x", 2)
+        assert repr(values[2]) in str(caught.value)
+        assert not db.exists(stream.key)
+        frame["x"] = frame["x"].astype(str)
+        comes_back(stream, frame)
+
+    def test_a_decimal_that_cannot_be_compared(self, stream: TimeSeriesStream, db: Database) -> None:
+        """So does that of a signalling NaN, with which pandas, too, does nothing."""
+        frame = objects(Decimal(1), None, Decimal("sNaN"))
+        with pytest.raises(UsageError, match=r"column 'x' .*sNaN.* at row 2\b.*frame\['x'\]\.map\(str\)") as caught:
+            stream.append(frame)
+        assert (caught.value.column, caught.value.row) == ("x", 2)
+        assert not db.exists(stream.key)
+        frame["x"] = frame["x"].map(str)
         comes_back(stream, frame)
 
     def test_categories_that_are_no_text(self, stream: TimeSeriesStream, db: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
 import numpy as np
@@ -11,13 +12,14 @@ import pandas as pd
 import pyarrow as pa
 
 from walrus_ts.columnar import text, types
-from walrus_ts.columnar.labels import Label, is_unicode
+from walrus_ts.columnar.labels import Label, is_unicode, label_to_json
 from walrus_ts.errors import UsageError
 from walrus_ts.pandas_io.index import stored_zone
 from walrus_ts.pandas_io.restore import MISSING, Objects, to_objects
 from walrus_ts.times import zone_name
 
 _MASKED = (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
+_ARROW_REFUSES = (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError)
 _OBJECTS: dict[str, pa.DataType | None] = {  # what pandas' infer_dtype says, and the Arrow type of it
     "string": pa.string(),
     "bytes": pa.binary(),
@@ -100,19 +102,21 @@ def _categorical(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, b
             f"`frame[{label!r}].astype(object)`.",
             column=label,
         ) from error
-    facts = {
+    facts: dict[str, Any] = {
         "ordered": categorical.ordered,
         "values": texts,
         "type": types.to_json(categories.type),
         "dtype": description,
     }
+    if index.name is not None:
+        facts["name"] = label_to_json(index.name)
     return array, ["category", facts], True
 
 
 def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
     """Convert a column of Python objects, and refuse it where they would not come back as they are."""
     values = series.to_numpy(dtype=object)
-    absent = np.asarray(pd.isna(values), bool)
+    absent = _absent(values, label)
     missing = _missing_kind(values[absent], label)
     kind = pd.api.types.infer_dtype(values[~absent], skipna=False)
     if kind == "mixed" and isinstance(values[~absent][0], (list, dict)):
@@ -124,9 +128,14 @@ def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
         return _text_array(_without(values, absent), label), ["object", missing]
     try:
         array = combined(pa.array(_without(values, absent), type=type_))
-    except (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError) as error:
+    except _ARROW_REFUSES as error:
+        row = _first_refused(_without(values, absent), type_)
         raise UsageError(
-            f"column {label!r} holds objects ({kind}) that Arrow does not take: {error}", column=label
+            f"column {label!r} holds objects ({kind}) that Arrow does not take: {values[row]!r} of type "
+            f"{type(values[row]).__name__} at row {row} ({error}). Convert the column to one type, or to text "
+            f"(`frame[{label!r}].astype(str)`).",
+            column=label,
+            row=row,
         ) from error
     if pa.types.is_decimal128(array.type):  # a later value may have more digits
         array = array.cast(pa.decimal128(38, array.type.scale))
@@ -141,6 +150,32 @@ def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
                 row=row,
             )
     return array, ["object", missing]
+
+
+def _absent(values: Objects, label: Label) -> npt.NDArray[np.bool_]:
+    try:
+        return np.asarray(pd.isna(values), bool)
+    except InvalidOperation as error:  # of a signalling NaN, as of every comparison with one
+        row = next(at for at, value in enumerate(values) if isinstance(value, Decimal) and value.is_snan())
+        raise UsageError(
+            f"column {label!r} holds objects that cannot be compared: {values[row]!r} at row {row}. Make it None, or "
+            f"convert the column to text (`frame[{label!r}].map(str)`).",
+            column=label,
+            row=row,
+        ) from error
+
+
+def _first_refused(values: Objects, type_: pa.DataType | None) -> int:
+    """Return the position of the first value that Arrow does not take behind those before it."""
+    taken, refused = 0, len(values)  # so many of the first ones
+    while refused - taken > 1:
+        middle = (taken + refused) // 2
+        try:
+            pa.array(values[:middle], type=type_)
+            taken = middle
+        except _ARROW_REFUSES:
+            refused = middle
+    return taken
 
 
 def _cure(kind: str, label: Label, values: Objects) -> str:

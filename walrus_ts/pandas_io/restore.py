@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from walrus_ts.columnar import types
+from walrus_ts.columnar.labels import label_from_json
 from walrus_ts.columnar.schema import Column
 from walrus_ts.errors import UsageError
 from walrus_ts.times import parse_zone
@@ -158,5 +159,6 @@ def _category_values(array: pa.ChunkedArray, column: Column) -> pd.Categorical:
     codes = pc.fill_null(pc.index_in(array, value_set=categories), -1)
     own = Column(column.label, column.field, categories.type, facts["dtype"])
     values = to_values(pa.chunked_array([categories]), own, None)
-    index = pd.Index(values, dtype=values.dtype)  # else pandas 3 makes text of objects
+    name = label_from_json(facts.get("name"))
+    index = pd.Index(values, dtype=values.dtype, name=name)  # without the dtype pandas 3 makes text of objects
     return pd.Categorical.from_codes(np.asarray(codes), categories=index, ordered=facts["ordered"])
