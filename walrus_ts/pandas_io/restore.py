@@ -48,7 +48,7 @@ def to_values(array: pa.ChunkedArray, column: Column, backend: Backend | None) -
         return _plain_values(array, description)
     kind, *rest = description
     if kind == "arrow":
-        return _from_arrow_array(pd.ArrowDtype(array.type), array)
+        return pd.arrays.ArrowExtensionArray(array)  # pandas 2's dtype casts, and Arrow's cast loses nulls within lists
     if kind == "string":
         return _from_arrow_array(string_dtype(*rest), array.cast(pa.large_string()))
     if kind == "object":
@@ -114,7 +114,7 @@ def _default_values(array: pa.ChunkedArray) -> Any:
 
 def _backend_values(array: pa.ChunkedArray, backend: Backend) -> Any:
     if backend == "pyarrow":
-        return _from_arrow_array(pd.ArrowDtype(array.type), array)
+        return pd.arrays.ArrowExtensionArray(array)
     if backend != "numpy_nullable":
         raise UsageError(f"dtype_backend is 'numpy_nullable' or 'pyarrow'; found {backend!r}", dtype_backend=backend)
     if types.family(array.type) == "text":
