@@ -38,6 +38,8 @@ _dates = st.dates(dt.date(1, 1, 1), dt.date(9999, 12, 31))
 _times = st.times().map(lambda time: time.replace(fold=0))
 _timedeltas = st.timedeltas(dt.timedelta(-(10**6)), dt.timedelta(10**6))
 _decimals = st.decimals(-(10**9), 10**9, places=3)
+_nulls = st.lists(st.lists(st.none(), max_size=3), max_size=3)
+_dicts = st.fixed_dictionaries({"a": st.none() | _text, "": st.none() | st.booleans()})
 
 
 def _integers(name: str) -> st.SearchStrategy[int]:
@@ -66,7 +68,8 @@ def _array(dtype: Any) -> Maker:
 def _object(missing: Any) -> Maker:
     def make(values: list[Any]) -> Any:
         made = np.empty(len(values), object)
-        made[:] = [missing if value is None else value for value in values]
+        for at, value in enumerate(values):  # of lists of one length numpy would make a table
+            made[at] = missing if value is None else value
         return pd.Series(made, dtype=object).array
 
     return make
@@ -90,16 +93,20 @@ def _clock(dtype: str, zone: str | None = None) -> Maker:
     return make
 
 
-def _categories(make: Maker, *, ordered: bool) -> Maker:
+def _categories(make: Maker, *, ordered: bool, name: str | None = None) -> Maker:
     def categorical(values: list[Any]) -> Any:
         known = list(dict.fromkeys(value for value in values if not pd.isna(value)))
         # The last one stays unused.
         spare = known[-1:] if len(known) > 1 else []
-        index = pd.Index(make(known))
+        index = pd.Index(make(known), name=name)
         codes = [-1 if pd.isna(value) or value in spare else known.index(value) for value in values]
         return pd.Categorical.from_codes(codes, categories=index, ordered=ordered)
 
     return categorical
+
+
+def _pairs(mapping: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    return list(mapping.items())
 
 
 def _kinds() -> dict[str, _Kind]:
@@ -129,13 +136,20 @@ def _kinds() -> dict[str, _Kind]:
     kinds["object of datetimes"] = (st.datetimes().map(lambda time: time.replace(fold=0)), _object(None), True)
     kinds["object of timedeltas"] = (_timedeltas, _object(None), True)
     kinds["object of bools"] = (st.booleans(), _object(None), True)
+    kinds["object of lists"] = (st.lists(st.none() | _text, max_size=3), _object(None), True)
+    kinds["object of lists of nulls"] = (_nulls, _object(None), True)
+    kinds["object of dicts"] = (_dicts, _object(None), True)
     for unit in UNITS:
         clock = _ticks(unit, _YEAR_1 + 86_400, _YEAR_9999 - 86_400)
         kinds[f"datetime64[{unit}]"] = (clock, _clock(f"M8[{unit}]"), True)
         kinds[f"datetime64[{unit}, zone]"] = (clock, _clock(f"M8[{unit}]", "America/New_York"), True)
         kinds[f"timedelta64[{unit}]"] = (st.integers(-(2**62), 2**62), _clock(f"m8[{unit}]"), True)
     kinds["category of text"] = (_text, _categories(_array(string_dtype("pyarrow", "nan")), ordered=False), True)
-    kinds["category of integers, ordered"] = (_integers("int64"), _categories(_numpy("int64"), ordered=True), True)
+    kinds["category of integers, ordered"] = (
+        _integers("int64"),
+        _categories(_numpy("int64"), ordered=True, name="grade"),
+        True,
+    )
     kinds["category of times"] = (_ticks("us", 0, _YEAR_9999), _categories(_clock("M8[us]"), ordered=False), True)
     kinds |= {f"{type_}[arrow]": (values, _arrow(type_), True) for type_, values in _arrow_types()}
     return kinds
@@ -143,6 +157,7 @@ def _kinds() -> dict[str, _Kind]:
 
 def _arrow_types() -> list[tuple[pa.DataType, st.SearchStrategy[Any]]]:
     naive = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30))
+    two_dates = st.lists(st.none() | _dates, min_size=2, max_size=2)
     return [
         (pa.int8(), _integers("int8")),
         (pa.uint64(), _integers("uint64")),
@@ -161,7 +176,14 @@ def _arrow_types() -> list[tuple[pa.DataType, st.SearchStrategy[Any]]]:
         (pa.decimal128(20, 3), _decimals),
         (pa.decimal256(50, 3), _decimals),
         (pa.dictionary(pa.int32(), pa.string()), _text),
+        (pa.dictionary(pa.int32(), pa.binary()), _bytes),
         (pa.null(), st.none()),
+        (pa.list_(pa.timestamp("us")), st.lists(st.none() | naive, max_size=3)),
+        (pa.list_(pa.list_(pa.null())), _nulls),
+        (pa.large_list(pa.decimal256(50, 3)), st.lists(st.none() | _decimals, max_size=3)),
+        (pa.struct([("a", pa.string()), ("", pa.bool_())]), _dicts),
+        (pa.struct([("a", pa.list_(pa.date32(), 2))]), st.fixed_dictionaries({"a": st.none() | two_dates})),
+        (pa.map_(pa.string(), pa.float64()), st.dictionaries(_text, st.none() | st.floats(), max_size=3).map(_pairs)),
     ]
 
 
