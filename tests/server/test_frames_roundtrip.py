@@ -725,6 +725,17 @@ class TestRefused:
         frame["x"] = frame["x"].map(str)
         comes_back(stream, frame)
 
+    def test_categories_with_a_strange_name(self, stream: TimeSeriesStream, db: Database) -> None:
+        """Categories whose name could not be read back are refused, with a cure that works."""
+        frame = one(pd.Categorical(["a", "b", None], categories=pd.Index(["a", "b"], name=pd.Timedelta(1))))
+        with pytest.raises(
+            UsageError, match=r"categories of column 'x' have the name Timedelta.* Rename them"
+        ) as caught:
+            stream.append(frame)
+        assert not db.exists(stream.key)
+        exec(str(caught.value).split("`")[1], {"frame": frame})
+        comes_back(stream, frame)
+
     def test_categories_that_are_no_text(self, stream: TimeSeriesStream, db: Database) -> None:
         """Categories of bytes that are no UTF-8 are refused, with a cure that works."""
         frame = one(pd.Categorical([b"\xff", b"a", None]))

@@ -109,8 +109,20 @@ def _categorical(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any, b
         "dtype": description,
     }
     if index.name is not None:
-        facts["name"] = label_to_json(index.name)
+        facts["name"] = _name_of_categories(index, label)
     return array, ["category", facts], True
+
+
+def _name_of_categories(index: pd.Index, label: Label) -> Any:
+    try:
+        return label_to_json(index.name)
+    except UsageError as error:
+        renamed = f"frame[{label!r}].cat.rename_categories(frame[{label!r}].cat.categories.rename('...'))"
+        raise UsageError(
+            f"the categories of column {label!r} have the name {index.name!r}, of type {type(index.name).__name__}, "
+            f"which is none that a column can have. Rename them: `frame[{label!r}] = {renamed}`.",
+            column=label,
+        ) from error
 
 
 def _objects(series: pd.Series[Any], label: Label) -> tuple[pa.Array, Any]:
