@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -105,6 +106,44 @@ def test_objects_of_nothing_but_nulls(stream: TimeSeriesStream) -> None:
     frame = pd.Series([[[None]], [[None, None]]], dtype=object, index=pd.to_datetime(["2024", "2025"])).to_frame("x")
     stream.append(frame)
     pd.testing.assert_frame_equal(stream.frame(), frame)
+
+
+NULLS = [{"a": [None], "b": 1}, {"a": [None, None], "b": 2}]
+
+
+def test_nulls_in_another_type(stream: TimeSeriesStream) -> None:
+    """So do Arrow's lists of a frame whose other values are cast to the record's type."""
+    for at, number in enumerate((pa.int64(), pa.int8())):
+        array = pa.array(NULLS, pa.struct([("a", pa.list_(pa.null())), ("b", number)]))
+        stream.append(pa.table({"when": pa.array([at, at], pa.timestamp("s")), "x": array}))
+    assert stream.scan().to_arrow()["x"].to_pylist() == 2 * NULLS
+
+
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_nulls_beside_views(stream: TimeSeriesStream, skipped: int) -> None:
+    """And polars' lists, beside its text, also of a part of a frame."""
+    rows = [
+        {"a": [["x"]], "b": [None], "c": None, "d": [{"e": 1, "f": "y"}]},
+        {"a": [[None, "y"], None], "b": [None, None], "c": ["u", "v"], "d": None},
+        {"a": None, "b": [], "c": [None, "w"], "d": [{"e": None, "f": None}, None]},
+    ]
+    frame = pl.DataFrame(
+        {"when": [0, 1, 2], "x": rows},
+        schema_overrides={
+            "when": pl.Datetime("ms"),
+            "x": pl.Struct(
+                {
+                    "a": pl.List(pl.List(pl.Categorical)),
+                    "b": pl.List(pl.Null),
+                    "c": pl.Array(pl.String, 2),
+                    "d": pl.List(pl.Struct({"e": pl.Int8, "f": pl.String})),
+                }
+            ),
+        },
+    )
+    stream.append(frame[skipped:])
+    assert stream.scan().to_arrow()["x"].to_pylist() == rows[skipped:]
+    assert stream.scan().to_arrow()["x"].type.field("b").type == pa.large_list(pa.null())
 
 
 def test_categories_of_bytes(stream: TimeSeriesStream) -> None:

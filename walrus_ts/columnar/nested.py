@@ -78,7 +78,7 @@ def _why_not_nested(type_: pa.DataType) -> str | None:
 def without_views(array: pa.Array) -> pa.Array:
     """Cast polars' views, also of categories and within lists, to the types for which Arrow has all its kernels."""
     type_ = map_leaves(array.type, _without_view)
-    return array if type_ == array.type else array.cast(type_)
+    return array if type_ == array.type else _cast(array.cast(without_nulls(type_)), type_)
 
 
 def _without_view(type_: pa.DataType) -> pa.DataType:
@@ -92,6 +92,11 @@ def _without_view(type_: pa.DataType) -> pa.DataType:
 def without_dictionary(array: pa.Array) -> pa.Array:
     """Return the values of a dictionary; an array that is none itself."""
     return without_views(array).dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def without_nulls(type_: pa.DataType) -> pa.DataType:
+    """Put another in place of the null type within lists: of what it casts to that, Arrow loses elements."""
+    return map_leaves(type_, lambda leaf: pa.int8() if pa.types.is_null(leaf) else leaf) if is_nested(type_) else type_
 
 
 def leaves(array: pa.Array) -> list[pa.Array]:
@@ -131,8 +136,7 @@ def encode(array: pa.Array) -> pa.Array:
     """
     array = without_views(array)
     type_ = map_leaves(array.type, _utc)
-    timed, plain = (map_leaves(found, _without_null) for found in (type_, map_leaves(type_, _plain)))
-    values = array.cast(timed).cast(plain).to_pylist()
+    values = array.cast(without_nulls(type_)).cast(without_nulls(map_leaves(type_, _plain))).to_pylist()
     jsons = (None if value is None else _to_json(value, type_) for value in values)
     texts = (
         None if value is None else json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -174,6 +178,10 @@ def decode(text: pa.Array, type_: pa.DataType) -> pa.Array:
 
 def _cast(array: pa.Array, type_: pa.DataType) -> pa.Array:
     """Cast what is within an array; Arrow's own cast stumbles over what lies beneath a null struct."""
+    if array.type == type_:
+        return array
+    if pa.types.is_null(type_):
+        return pa.nulls(len(array))
     if not is_nested(type_):
         values = array.cast(_utc(type_))
         return (values.dictionary_encode() if pa.types.is_dictionary(type_) else values).cast(type_)
@@ -186,16 +194,21 @@ def _cast(array: pa.Array, type_: pa.DataType) -> pa.Array:
         return pa.StructArray.from_arrays(parts, fields=fields, mask=mask)
     if pa.types.is_map(type_):
         keys, items = _cast(array.keys, type_.key_type), _cast(array.items, type_.item_type)
-        return pa.MapArray.from_arrays(array.offsets, keys, items, type_, mask=mask)
+        return pa.MapArray.from_arrays(_offsets(array), keys, items, type_, mask=mask)
     if pa.types.is_fixed_size_list(type_):
-        values = array.values
+        values = array.values.slice(array.offset * type_.list_size, len(array) * type_.list_size)
         if array.null_count:  # a null has its places, too, and no value of the type need lie there
             beneath = np.repeat(mask.to_numpy(zero_copy_only=False), type_.list_size)
             values = values.take(pa.array(np.arange(len(beneath)), mask=beneath))
         return pa.FixedSizeListArray.from_arrays(_cast(values, type_.value_type), type=type_, mask=mask)
     values = _cast(array.values, type_.value_type)
     kind = pa.LargeListArray if pa.types.is_large_list(type_) else pa.ListArray
-    return kind.from_arrays(array.offsets, values, type=type_, mask=mask)
+    return kind.from_arrays(_offsets(array), values, type=type_, mask=mask)
+
+
+def _offsets(array: pa.Array) -> pa.Array:
+    """Return the offsets of lists or maps in memory of their own: Arrow takes no mask beside a slice of them."""
+    return pa.array(array.offsets.to_numpy())
 
 
 def _from_json(value: Any, type_: pa.DataType) -> Any:
@@ -260,8 +273,3 @@ def _plain(type_: pa.DataType) -> pa.DataType:
     if pa.types.is_time32(type_):
         return pa.int32()
     return pa.float32() if pa.types.is_float16(type_) else type_
-
-
-def _without_null(type_: pa.DataType) -> pa.DataType:
-    """Return a type that Arrow can cast to within lists: casts of its null type leave elements of a list out."""
-    return pa.int8() if pa.types.is_null(type_) else type_

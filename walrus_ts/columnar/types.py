@@ -166,6 +166,7 @@ def cast_exactly(array: pa.Array, type_: pa.DataType) -> pa.Array | None:
     Returns
     -------
     cast : Array of `type_`, shape (n,), or None
+        Within lists, what is of the null type may be nulls of another.
     """
     if array.type == type_:
         return array
@@ -175,10 +176,11 @@ def cast_exactly(array: pa.Array, type_: pa.DataType) -> pa.Array | None:
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), type_)
     try:
-        array = array.cast(nested.filled(array.type, type_))
-        if _families(array.type) != _families(type_):
+        filled = nested.filled(array.type, type_)
+        if _families(filled) != _families(type_):
             return None
-        cast = array.cast(type_)
+        array = array.cast(nested.without_nulls(filled))
+        cast = array.cast(nested.without_nulls(type_))
         same = (
             cast.cast(array.type).equals(array) if not pa.types.is_floating(array.type) else _same_floats(cast, array)
         )
