@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pandas.testing import assert_frame_equal
 
 from walrus_ts.embedded import _find_binary
 
@@ -74,3 +76,19 @@ def record_names(key: str) -> list[str]:
 def load_record_prefix(key: str) -> str:
     """Begin the names of the records of a stream's loads without a name; a token follows."""
     return f"walrus_ts:load:{{{hash_tag(key)}}}:{key}:"
+
+
+def same_frames(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Compare frames as pandas does, but for some of Arrow's times, of which pandas 2 crashes."""
+    if PANDAS_2:
+        assert found.dtypes.tolist() == expected.dtypes.tolist()
+        found, expected = _without_times(found), _without_times(expected)
+    assert_frame_equal(found, expected, check_freq=False)
+
+
+def _without_times(frame: pd.DataFrame) -> pd.DataFrame:
+    plain = frame.copy()
+    for position, dtype in enumerate(frame.dtypes):
+        if isinstance(dtype, pd.ArrowDtype) and pa.types.is_timestamp(dtype.pyarrow_dtype):
+            plain.isetitem(position, frame.iloc[:, position].astype("int64[pyarrow]"))
+    return plain

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pandas.testing import assert_frame_equal
 
-from tests.helpers import PANDAS_2
+from tests.helpers import same_frames
 from walrus_ts import Database, UsageError
 from walrus_ts.pandas_io.restore import string_dtype
 from walrus_ts.testing import COLUMNS, LABELS, UNITS, frames
@@ -60,22 +60,6 @@ def same_objects(found: "pd.Series[Any]", expected: "pd.Series[Any]", label: Any
     elif expected.dtype.kind == "f":
         plain = [values.to_numpy("float64", na_value=np.nan) for values in (found, expected)]
         assert (np.signbit(plain[0]) == np.signbit(plain[1]))[~np.isnan(plain[1])].all(), label
-
-
-def same_frames(found: pd.DataFrame, expected: pd.DataFrame) -> None:
-    """Compare frames as pandas does, but for some of Arrow's times, of which pandas 2 crashes."""
-    if PANDAS_2:
-        assert found.dtypes.tolist() == expected.dtypes.tolist()
-        found, expected = _without_times(found), _without_times(expected)
-    assert_frame_equal(found, expected, check_freq=False)
-
-
-def _without_times(frame: pd.DataFrame) -> pd.DataFrame:
-    plain = frame.copy()
-    for position, dtype in enumerate(frame.dtypes):
-        if isinstance(dtype, pd.ArrowDtype) and pa.types.is_timestamp(dtype.pyarrow_dtype):
-            plain.isetitem(position, frame.iloc[:, position].astype("int64[pyarrow]"))
-    return plain
 
 
 class Summer(dt.tzinfo):
@@ -396,6 +380,8 @@ class TestLabels:
             pd.CategoricalIndex(["a", "b"]),
             pd.CategoricalIndex(["b", "a"], categories=["unused", "b", "a"], ordered=True, name="grade"),
             pd.CategoricalIndex([1, 3], categories=[3, 2, 1]),
+            pd.CategoricalIndex(["a", "b"], categories=pd.Index(["b", "a"], name=("grade", 1)), name="x"),
+            pd.MultiIndex.from_arrays([pd.CategoricalIndex(["a", "b"], pd.Index(["b", "a"], name="y")), [1, 2]]),
             pd.MultiIndex.from_product([["b"], [2, 1]]),
             pd.MultiIndex.from_product([["b", "a"], [2, 1]])[:2],
             pd.MultiIndex.from_arrays([pd.Categorical(["b", "a"], categories=["b", "a", "z"], ordered=True), [2, 1]]),
