@@ -30,7 +30,8 @@ def _describe_dtype(index: pd.Index) -> Any:
     dtype = index.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         categories = dtype.categories
-        return {"values": _values(categories), "dtype": _describe_dtype(categories), "ordered": dtype.ordered}
+        facts = {"values": _values(categories), "dtype": _describe_dtype(categories), "ordered": dtype.ordered}
+        return facts if categories.name is None else {**facts, "name": label_to_json(categories.name)}
     if isinstance(dtype, pd.ArrowDtype):  # whose own name may be that of a string dtype
         return ["arrow", types.to_json(dtype.pyarrow_dtype)]
     if isinstance(dtype, pd.StringDtype):
@@ -75,7 +76,8 @@ def _restore_dtype(description: Any) -> Any:
     if isinstance(description, list):
         kind, *rest = description
         return pd.ArrowDtype(types.from_json(*rest)) if kind == "arrow" else string_dtype(*rest)
-    return pd.CategoricalDtype(_restore_values(description), ordered=description["ordered"])
+    categories = _restore_values(description).rename(label_from_json(description.get("name")))
+    return pd.CategoricalDtype(categories, ordered=description["ordered"])
 
 
 def _restore_values(description: Any) -> pd.Index:
