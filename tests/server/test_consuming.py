@@ -85,7 +85,7 @@ def test_streams_of_different_dtypes_are_refused_and_left(db: walrus_ts.Database
     ts = series(db, key("a"), key("b"))
     ts[key("a")].append(rows(2))
     ts[key("b")].append(rows(2).astype(str))
-    with pytest.raises(SchemaError, match="read the streams one by one"):
+    with pytest.raises(SchemaError, match="Read the streams one by one"):
         next(ts.batches(wait=0))
     for name in "ab":
         (batch,) = ts[key(name)].batches(wait=0)

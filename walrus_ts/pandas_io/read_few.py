@@ -26,7 +26,7 @@ from walrus_ts.pandas_io.restore import string_dtype
 Texts = Sequence[bytes | None]  # of one column; None where an entry does not have the field
 Entry = Sequence[Any]  # its id, and its fields and values in turn
 
-_is_float = re.compile(rb"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?").fullmatch
+_is_float = re.compile(rb"-?\d+(?:\.\d+)?(?:e[+-]?\d\d?)?").fullmatch  # none that is as good as 0: Arrow 23 refuses it
 _is_integer = re.compile(rb"-?\d+").fullmatch
 
 
