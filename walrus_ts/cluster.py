@@ -205,6 +205,9 @@ def _ask(
                 replies.append(connection.read_response())
             except ResponseError as error:
                 replies.append(error)
+            except AttributeError as error:
+                # Before redis-py 7.2, who looks servers up hangs up on the other threads: the reader has gone.
+                raise redis.ConnectionError("the connection was closed by another thread") from error
         for (verb, *_), reply in zip(commands, replies, strict=True):
             left = verb == "EXISTS" and isinstance(reply, kept) and not isinstance(reply, MovedError)
             if isinstance(reply, ResponseError) and not left:

@@ -19,7 +19,7 @@ from redis.cluster import LoadBalancingStrategy
 from tests.cluster import SLOTS, Cluster, Node
 from tests.helpers import wait_until
 from walrus_ts import ClusterDatabase, LateRowsError, TimeSeries, UsageError, WalrusTSError, connect
-from walrus_ts.cluster import ElsewhereError
+from walrus_ts.cluster import ElsewhereError, pool_for
 from walrus_ts.transfer import patience
 
 KEYS = ["a", "b", "c"]  # each in a slot of its own, and on a server of its own
@@ -623,6 +623,36 @@ def test_a_load_while_its_master_fails(cluster: Cluster, ts: TimeSeries) -> None
     assert killed[0] < len(data)
     assert done.rows == len(data)
     assert_frame_equal(ts.b.frame(), data, check_freq=False)
+
+
+def test_a_connection_that_another_thread_closes(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another thread closes a connection that a reply is read from, another one is lent."""
+    send, closed = redis.Connection.send_packed_command, []
+
+    class Closing:
+        """The socket of a connection that is closed while it waits for bytes."""
+
+        def __init__(self, connection: Any) -> None:
+            self._parser, self._socket = connection._parser, connection._parser._sock
+
+        def recv_into(self, buffer: Any) -> int:
+            """Receive; behind it, the parser is as redis-py leaves it."""
+            received = self._socket.recv_into(buffer)
+            self._parser.on_disconnect()
+            closed.append(received)
+            return int(received)
+
+    def send_and_close(connection: Any, *arguments: Any) -> None:
+        monkeypatch.undo()
+        send(connection, *arguments)
+        connection._parser._sock = Closing(connection)
+
+    with connect(cluster.url) as db:
+        pool = pool_for(db.data, b"{b}0")
+        pool.release(pool.get_connection())
+        monkeypatch.setattr(redis.Connection, "send_packed_command", send_and_close)
+        pool.release(pool.get_connection())
+    assert len(closed) == 1
 
 
 def test_work_that_begins_without_a_master(cluster: Cluster, db: ClusterDatabase) -> None:
