@@ -120,13 +120,15 @@ class TestCures:
         assert str(found.index[0]) == "2024-01-01 00:00:00.123456789+01:00"
         return found["x"]
 
-    @pytest.mark.parametrize("value", [b"many", b"\xff"])
-    def test_a_value_of_another_type(self, written: TimeSeriesStream, db: Database, value: bytes) -> None:
+    @pytest.mark.parametrize(("value", "read"), [(b"many", ["1", "many"]), (b"\xff", [b"1", b"\xff"])])
+    def test_a_value_of_another_type(
+        self, written: TimeSeriesStream, db: Database, value: bytes, read: list[Any]
+    ) -> None:
         """A value that does not parse is read as text, or as bytes where it is no text."""
         db.xadd(written.key, {"x": value})
         with pytest.raises(DataError, match=r"'x'.*holds int64") as caught:
             written.frame()
-        assert self.follow(written, caught.value).tolist() in (["1", "many"], [b"1", b"\xff"])
+        assert self.follow(written, caught.value).tolist() == read
 
     def test_bytes_in_a_column_of_text(self, stream: TimeSeriesStream, db: Database) -> None:
         """What is no UTF-8 in a stream that has no record is read as bytes."""

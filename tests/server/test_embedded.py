@@ -444,8 +444,10 @@ def test_users_killed_while_they_open(place: Path, folder: Path) -> None:
             with client(other.opened()[1]) as connection:
                 assert connection.get("key") == "value"
     wait_until(lambda: not processes(place))
-    for made in place.glob("wts-*"):
-        made.rmdir()  # empty: whoever made it was killed before there was a keeper to remove it
+    left = list(place.glob("wts-*"))
+    assert len(left) <= 12  # one of each that was killed, before there was a keeper to remove it
+    for made in left:
+        made.rmdir()  # which it cannot where something is in it
 
 
 def test_many_names_of_a_folder(place: Path, folder: Path) -> None:
