@@ -6,7 +6,9 @@ from typing import Any
 import hiredis
 
 from walrus_ts.columnar import replies, resp
-from walrus_ts.columnar.replies import SLACK, Entries, EntriesReply, parse_streams
+from walrus_ts.columnar.entries import Entries
+from walrus_ts.columnar.lines import SLACK
+from walrus_ts.columnar.replies import EntriesReply, parse_streams
 
 Entry = tuple[bytes, list[bytes] | None]
 Row = tuple[bytes, dict[bytes, bytes] | None]

@@ -7,7 +7,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from walrus_ts import Database, TimeSeriesStream
-from walrus_ts.columnar.replies import SLACK, EntriesReply, glance
+from walrus_ts.columnar.lines import SLACK
+from walrus_ts.columnar.replies import EntriesReply, glance
 
 ENTRY = "\r\n*2\r\n$15\r\n1704067200001-0\r\n*2\r\n$1\r\nx\r\n$1\r\n1\r\n"  # reads like the beginning of an entry
 

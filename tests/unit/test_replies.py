@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tests.replies import Entry, bulk, encoded, oracle, plain, rows, streams_as_table, view
 from walrus_ts.columnar import resp
-from walrus_ts.columnar.replies import Entries, EntriesReply, from_objects, parse_streams
+from walrus_ts.columnar.entries import Entries
+from walrus_ts.columnar.grid import Grid
+from walrus_ts.columnar.replies import EntriesReply, from_objects, parse_streams
 
 Parse = Callable[[memoryview, Sequence[bytes]], dict[bytes, EntriesReply]]
 
@@ -95,6 +97,17 @@ class TestEntries:
             for n in range(10_000)
         ]
         assert rows(EntriesReply(view(encoded(found))).entries([b"a", b"b"])) == oracle(encoded(found))
+
+    @pytest.mark.parametrize(
+        ("values", "is_grid"),
+        [([b"1.5", b""], True), ([b"*2", b"$1"], True), ([b"a\nb", b"\r"], True), ([b"a\r\nb", b"x"], False)],
+    )
+    def test_entries_of_the_same_fields_are_a_grid(self, values: list[bytes], *, is_grid: bool) -> None:
+        """Entries of the same fields are read as a grid, which is the fast way, unless a value has a line's end."""
+        found: list[Entry] = [(b"%d-0" % n, [b"a", values[n % 2], b"long name", b"x" * n]) for n in range(40)]
+        reply = EntriesReply(view(encoded(found)))
+        assert rows(reply.entries([b"long name", b"none"])) == oracle(encoded(found))
+        assert isinstance(getattr(reply, "_table", None), Grid) is is_grid
 
     @pytest.mark.parametrize("count", [199, 200, 201, 1_000])
     def test_very_many_fields(self, count: int) -> None:

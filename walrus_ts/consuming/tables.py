@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from walrus_ts.columnar.replies import Entries, EntriesReply
+from walrus_ts.columnar.entries import Entries
+from walrus_ts.columnar.replies import EntriesReply
 from walrus_ts.errors import DataError
 from walrus_ts.frames.decoder import Decoder
 from walrus_ts.frames.rows import Rows, combine

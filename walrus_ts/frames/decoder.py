@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from walrus_ts.columnar import text
+from walrus_ts.columnar.entries import Entries
 from walrus_ts.columnar.labels import Label, identity
-from walrus_ts.columnar.replies import Entries
 from walrus_ts.columnar.schema import Column, Schema, shown
 from walrus_ts.errors import DataError, UsageError
 from walrus_ts.frames.rows import Rows

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from redis.exceptions import NoPermissionError
 
 from walrus_ts.columnar.commands import bulk, command
-from walrus_ts.columnar.replies import SLACK
+from walrus_ts.columnar.lines import SLACK
 
 _ASKING, _MULTI = command(b"ASKING"), command(b"MULTI")
 _ENDS = (command(b"EXEC"), command(b"DISCARD"))

@@ -25,7 +25,7 @@ from walrus_ts.cluster import ElsewhereError
 from walrus_ts.columnar import commands
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.fitting import Fitted
-from walrus_ts.columnar.replies import SLACK
+from walrus_ts.columnar.lines import SLACK
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.errors import AppendError, SchemaError, UsageError
 from walrus_ts.ids import count_late, split_times, to_ids

@@ -13,7 +13,8 @@ from redis.exceptions import ResponseError
 from walrus_ts.cluster import ElsewhereError, SlotPool
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import bulk, command, command_of_ids
-from walrus_ts.columnar.replies import SLACK, EntriesReply, parse_streams
+from walrus_ts.columnar.lines import SLACK
+from walrus_ts.columnar.replies import EntriesReply, parse_streams
 from walrus_ts.columnar.schema import Records, shown
 from walrus_ts.errors import GroupMissingError
 from walrus_ts.transfer.lua import BURY, COMMIT, EXTEND, HAND_BACK, LEAVE

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import command
-from walrus_ts.columnar.replies import Entries, EntriesReply, glance
+from walrus_ts.columnar.entries import Entries
+from walrus_ts.columnar.replies import EntriesReply, glance
 from walrus_ts.columnar.schema import Origin, Records, Schema, shown
 from walrus_ts.errors import ServerError, UsageError
 from walrus_ts.ids import MAX_SEQUENCE, StreamId

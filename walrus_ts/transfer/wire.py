@@ -29,7 +29,7 @@ from redis.exceptions import (
 from walrus_ts.cluster import ElsewhereError, SlotPool
 from walrus_ts.columnar import resp
 from walrus_ts.columnar.commands import bulk, command
-from walrus_ts.columnar.replies import SLACK
+from walrus_ts.columnar.lines import SLACK
 from walrus_ts.columnar.schema import shown
 from walrus_ts.connection import wait_readable
 from walrus_ts.sentinel import MasterPool
