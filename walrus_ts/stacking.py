@@ -85,15 +85,14 @@ def stack(
         frame = parts[0].frame
         order = np.arange(len(ids))
     else:
-        frame = _concatenated(parts, selects=selects)
         order = np.lexsort((ids[:, 1], ids[:, 0]))
-        frame = frame.iloc[order]
-    source = source[order]
+        frame = _concatenated(parts, selects=selects).iloc[order]
+        ids, source = ids[order], source[order]
     if stream_name is not None:
         labels = list(dict.fromkeys([*streams, *(part.label for part in parts)]))
         codes = np.array([labels.index(part.label) for part in parts])[source]
         frame = _with_stream(frame, pd.Categorical.from_codes(codes, categories=pd.Index(labels)), stream_name)
-    return Stacked(frame, ids[order], source, order)
+    return Stacked(frame, ids, source, order)
 
 
 def _with_stream(frame: pd.DataFrame, stream: Any, name: str) -> pd.DataFrame:

@@ -53,6 +53,25 @@ def test_piece_by_piece(db: Database) -> None:
     check()
 
 
+@pytest.mark.parametrize("rows", [3, 300])
+def test_each_frame_has_labels_of_its_own(stream: TimeSeriesStream, rows: int) -> None:
+    """The name that somebody gives the columns of a frame is that of no other frame."""
+    stream.append(seconds(rows))
+    stream.tail(rows).columns.name = "mine"
+    assert stream.tail(rows).columns.name is None
+
+
+@pytest.mark.parametrize("rows", [3, 300])
+def test_labels_that_are_equal_and_not_the_same(db: Database, key: Callable[..., str], rows: int) -> None:
+    """Streams that differ in no more than 1 and True among their names each have their own."""
+    for name in (1, True, 1.0):
+        own = key(repr(name))
+        stream = db.time_series("research", [own])[own]
+        stream.append(seconds(rows).rename_axis(index=name, columns=name))
+        found = stream.tail(rows)
+        assert [(type(n), n) for n in (found.index.name, found.columns.name)] == 2 * [(type(name), name)]
+
+
 FLOATS = (1.0, 100.0, -0.0, 1e-7, 1e-4, 9.999999999999999e-05, 1e9, 1e10, 1e15, 1e16, 1.5e300, 5e-324, float("inf"))
 
 

@@ -175,6 +175,11 @@ class Schema:
         return hash((*self.fields, self.unit, self.zone))
 
     @property
+    def exactly(self) -> str:
+        """The labels as text: schemas that are equal may have 1 where another has True, or 1.0."""
+        return repr((self.name, self.labels, [column.label for column in self.columns]))
+
+    @property
     def fields(self) -> list[bytes]:
         """The fields of the columns, in their order."""
         return [column.field for column in self.columns]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from walrus_ts.columnar import types
 from walrus_ts.columnar.labels import Label, label_from_json, label_to_json
+from walrus_ts.columnar.schema import Schema
 from walrus_ts.pandas_io.restore import string_dtype
 
 
@@ -40,9 +41,18 @@ def _describe_dtype(index: pd.Index) -> Any:
     return str(dtype)
 
 
-def restore_labels(labels: list[Label], description: Any) -> pd.Index:
-    """Make the columns' Index; without a description it is pandas' own choice."""
-    if description is None:
+def columns_of(schema: Schema) -> pd.Index:
+    """Make the columns' Index of a frame; each frame has one of its own, for its names can be set."""
+    return _columns_of(schema, schema.exactly).view()
+
+
+@lru_cache(maxsize=64)
+def _columns_of(schema: Schema, _: str) -> pd.Index:
+    return _restore([column.label for column in schema.columns], schema.labels)
+
+
+def _restore(labels: list[Label], description: Any) -> pd.Index:
+    if description is None:  # pandas' own choice
         return pd.Index(labels) if labels else pd.Index([], dtype="object")
     names = [label_from_json(name) for name in description["names"]]
     if "levels" in description:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.ids import Ids, StreamId, expresses, from_ids
 from walrus_ts.pandas_io.index import to_index
-from walrus_ts.pandas_io.labels import restore_labels
+from walrus_ts.pandas_io.labels import columns_of
 from walrus_ts.pandas_io.restore import string_dtype
 
 Texts = Sequence[bytes | None]  # of one column; None where an entry does not have the field
@@ -103,7 +103,7 @@ class FewRows:
         schema = self.reading.schema
         index = to_index(from_ids(self.ids[:, 0], self.ids[:, 1], schema.unit), schema, zone)
         frame = pd.DataFrame(arrays, index=index, copy=False)
-        frame.columns = self.reading.labels
+        frame.columns = self.reading.labels.view()  # each frame has one of its own, for its names can be set
         return frame
 
 
@@ -114,15 +114,18 @@ class Kind(NamedTuple):
     make: Callable[[list[Any]], Any]
 
 
-@lru_cache(maxsize=64)
 def reading(schema: Schema) -> Reading | None:
     """Find how entries under a record become frames; None where they all go the long way."""
+    return _reading(schema, schema.exactly)
+
+
+@lru_cache(maxsize=64)
+def _reading(schema: Schema, _: str) -> Reading | None:
     kinds = [_kind(column.dtype) for column in schema.columns]
     known = [kind for kind in kinds if kind is not None]
     if not kinds or len(known) < len(kinds):
         return None
-    labels = restore_labels([column.label for column in schema.columns], schema.labels)
-    return Reading(schema, schema.fields, labels, known)
+    return Reading(schema, schema.fields, columns_of(schema), known)
 
 
 def _kind(dtype: Any) -> Kind | None:

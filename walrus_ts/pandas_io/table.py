@@ -14,13 +14,12 @@ import pyarrow as pa
 from walrus_ts.columnar import nested, text
 from walrus_ts.columnar.labels import Label, fields_for
 from walrus_ts.columnar.schema import Column, Schema
-from walrus_ts.columnar.types import size_of
 from walrus_ts.errors import UsageError
 from walrus_ts.ids import TICKS, Unit
 from walrus_ts.pandas_io.cures import Times
 from walrus_ts.pandas_io.dump import combined, to_array
 from walrus_ts.pandas_io.index import checked_index, index_facts, to_index, to_times
-from walrus_ts.pandas_io.labels import describe_labels, restore_labels
+from walrus_ts.pandas_io.labels import columns_of, describe_labels
 from walrus_ts.pandas_io.restore import Backend, Objects, to_values
 from walrus_ts.times import parse_zone
 
@@ -202,17 +201,18 @@ def to_frame(
     """
     index = to_index(ticks, schema, zone)
     values = {}
+    pool = pa.default_memory_pool()
     for position, column in enumerate(schema.columns):
         values[position] = to_values(arrays[position], column, backend)
-        large = size_of(arrays[position]) >= _LARGE
+        held = pool.bytes_allocated()
         arrays[position] = None  # of a long frame, no column is held twice for longer than it takes to convert it
-        if large:  # else Arrow keeps the memory for arrays of its own, and numpy takes as much again
-            pa.default_memory_pool().release_unused()
+        if held - pool.bytes_allocated() >= _LARGE:  # which Arrow keeps for arrays of its own, and numpy takes again
+            pool.release_unused()
     for position, array in values.items():
         if isinstance(array, np.ndarray) and array.dtype == object:  # pandas 3 would make `str` of it
             values[position] = pd.Series(array, index=index, dtype=object)
     frame = pd.DataFrame(values, index=index, copy=False)
-    frame.columns = restore_labels([column.label for column in schema.columns], schema.labels)
+    frame.columns = columns_of(schema)
     return frame
 
 

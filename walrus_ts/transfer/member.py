@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from walrus_ts.cluster import Pool
     from walrus_ts.ids import Ids
 
-_IDS_A_COMMAND = 1_000
+_IDS_A_COMMAND = 1_000  # of a script
+_FIRST_IDS, _MOST_IDS = 250, 4_000  # of an XACK; the most take the server some two milliseconds
 _SHORTEST_ENTRY = len(b"*2\r\n$3\r\n0-1\r\n*2\r\n$0\r\n\r\n$0\r\n\r\n")  # bytes of a reply
 LONG_IDLE_MS = 86_400_000  # of a row that any consumer may claim, whatever its `claim_after`
 PIECE = 2_500  # rows of an XREADGROUP: some three milliseconds of the server's time
@@ -333,5 +334,8 @@ def refuse_missing_group(error: Exception, group: bytes, keys: Sequence[bytes]) 
 
 
 def _slices(ids: Ids) -> Iterator[Ids]:
-    for at in range(0, len(ids), _IDS_A_COMMAND):
-        yield ids[at : at + _IDS_A_COMMAND]
+    """Cut ids into longer and longer pieces: the server begins soon, and has less to do where many come together."""
+    at, count = 0, _FIRST_IDS
+    while at < len(ids):
+        yield ids[at : at + count]
+        at, count = at + count, min(2 * count, _MOST_IDS)
