@@ -291,7 +291,7 @@ class FrameGroup(Generic[S]):
         claim_after: float = 60,
         max_deliveries: int = 5,
         stream_name: str = STREAM,
-        prefetch: bool = False,
+        prefetch: bool | None = None,
     ) -> Batches:
         """Iterate over the new rows of all streams, batch by batch, as they come.
 

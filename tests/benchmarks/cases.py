@@ -63,12 +63,11 @@ CASES = {
     case.name: case
     for case in (
         *_by_shape(),
-        Case("batches", _MIXED, peers.OurBatches, (peers.RedisBatches, peers.WalrusBatches, sockets.SocketBatches)),
         Case(
-            "prefetch",
+            "batches",
             _MIXED,
-            peers.OurPrefetchedBatches,
-            (peers.RedisBatches, peers.OurBatches, sockets.SocketBatches),
+            peers.OurBatches,
+            (peers.RedisBatches, peers.WalrusBatches, peers.OurBatchesOneByOne, sockets.SocketBatches),
         ),
         Case("delay", _MIXED, small.OurDelay, (small.RedisDelay,), "call"),
         Case("delay-frame", _MIXED, small.OurDelayFrame, (small.RedisDelayFrame,), "call"),
@@ -110,10 +109,8 @@ GOALS = (
     Goal("frame, 20 % nulls to none", "frame:nulls", peers.OurFrameWithoutNulls, 0.5, 0.8),
     Goal("batches(10,000) with ack, to redis-py", "batches", peers.RedisBatches, 6, 10),
     Goal(
-        "batches(10,000) with ack, to the same commands by a bare socket", "batches", sockets.SocketBatches, 0.6, 0.95
+        "batches(10,000) with ack, to the same commands by a bare socket", "batches", sockets.SocketBatches, 0.8, 0.95
     ),
-    Goal("the same with prefetch=True, to redis-py", "prefetch", peers.RedisBatches, 6, 10),
-    Goal("the same with prefetch=True, to a bare socket", "prefetch", sockets.SocketBatches, 0.8, 0.95),
     Goal("a row to a waiting consumer, to xreadgroup", "delay", small.RedisDelay, 1 / 1.5, 1.0),
     Goal("append of one row, to xadd", "append-1", small.RedisAppendOne, 0.5, 0.8),
     Goal("tail(10), to xrevrange", "tail-10", small.RedisTail, 0.5, 0.8),

@@ -219,7 +219,7 @@ class Consume(Read):
 
 class OurBatches(Consume):
     who = "**walrus_ts**"
-    prefetch = False
+    prefetch: bool | None = None
 
     def run(self) -> list[pd.DataFrame]:
         """Take the batches."""
@@ -230,9 +230,9 @@ class OurBatches(Consume):
         return frames
 
 
-class OurPrefetchedBatches(OurBatches):
-    who = "**walrus_ts**, `prefetch=True`"
-    prefetch = True
+class OurBatchesOneByOne(OurBatches):
+    who = "walrus_ts, `prefetch=False`"
+    prefetch = False
 
 
 class RedisBatches(Consume):

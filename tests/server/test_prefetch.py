@@ -46,7 +46,7 @@ def test_each_row_once_in_order(db: walrus_ts.Database, key: Key, count: int) ->
 
 
 def test_rows_are_read_ahead(db: walrus_ts.Database, key: Key) -> None:
-    """While a full batch is in hand, a piece of the next one is pending, and no more; without `prefetch`, none."""
+    """While a full batch is in hand, a piece of the next one is pending, and no more; a small batch has none ahead."""
     ts = series(db, key(), n=N)
     with ts.batches(100, wait=0) as batches:
         next(batches).ack()
@@ -58,6 +58,30 @@ def test_rows_are_read_ahead(db: walrus_ts.Database, key: Key) -> None:
         assert xs(batch)[0] == 100 + 2 * PIECE
         assert len(batch) == 2 * PIECE - 83
         assert ahead(db, key()) == len(batch)
+
+
+@pytest.mark.parametrize(
+    ("count", "prefetch", "seconds", "expected"),
+    [
+        (PIECE + 1, None, 0, PIECE),
+        (PIECE, None, 0, 0),
+        (PIECE + 1, False, 0, 0),
+        (PIECE + 1, None, 1.1, 0),
+        (PIECE, True, 0, PIECE),
+    ],
+)
+def test_large_batches_and_quick_work(
+    db: walrus_ts.Database, key: Key, *, count: int, prefetch: bool | None, seconds: float, expected: int
+) -> None:
+    """Large batches are read ahead behind one on which the work was quick, unless somebody wants it otherwise."""
+    ts = series(db, key(), n=N)
+    with ts.batches(count, wait=0, prefetch=prefetch) as batches:
+        next(batches).ack()
+        assert prefetch or ahead(db, key()) == 0  # nobody knows yet how quick the work is
+        time.sleep(seconds)
+        next(batches).ack()
+        assert ahead(db, key()) == expected
+    assert ahead(db, key()) == 0
 
 
 def test_a_groups_batches(db: walrus_ts.Database, key: Key) -> None:
@@ -318,6 +342,6 @@ def test_a_cluster(tmp_path: Path) -> None:
 
 
 def test_wrong_values(db: walrus_ts.Database, key: Key) -> None:
-    """It is True or False."""
-    with pytest.raises(walrus_ts.UsageError, match="prefetch is True or False; found 2"):
+    """It is True, False or None."""
+    with pytest.raises(walrus_ts.UsageError, match="prefetch is True, False or None; found 2"):
         series(db, key()).batches(prefetch=2)  # type: ignore[arg-type]

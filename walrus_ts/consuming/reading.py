@@ -107,13 +107,13 @@ def make_batches(
     claim_after: float,
     max_deliveries: int,
     stream_name: str | None,
-    prefetch: bool,
+    prefetch: bool | None,
 ) -> Batches:
     """Make the iterator (`TimeSeries.batches`)."""
     count, max_deliveries = require_count(count, "count"), require_count(max_deliveries, "max_deliveries")
     _check_seconds(wait, claim_after)
-    if not isinstance(prefetch, (bool, np.bool_)):
-        raise UsageError(f"prefetch is True or False; found {prefetch!r}", prefetch=prefetch)
+    if not isinstance(prefetch, (bool, np.bool_, type(None))):
+        raise UsageError(f"prefetch is True, False or None; found {prefetch!r}", prefetch=prefetch)
     first = streams[0]
     consumer = to_bytes(first.consumer_name) if first._named else unique_consumer(to_bytes(first.group))
     tables, claim_ms = _tables(streams), max(1, round(claim_after * 1_000))

@@ -58,7 +58,7 @@ class FrameConsumer(FrameStreamBase):
         claim_after: float = 60,
         max_deliveries: int = 5,
         stream_name: str | None = None,
-        prefetch: bool = False,
+        prefetch: bool | None = None,
     ) -> Batches:
         """Iterate over new rows, batch by batch, as they come.
 
@@ -77,10 +77,11 @@ class FrameConsumer(FrameStreamBase):
             A row that was delivered so often and is still pending goes to the stream's dead letters.
         stream_name : str, optional
             Name of a column that says which stream a row is from; there is none without it.
-        prefetch : bool
+        prefetch : bool, optional
             Have the server read on while a batch is worked on: faster, where that takes less than a second. It takes a
             second connection, and up to 2,500 rows of each stream are pending that are not in hand yet. At the end they
-            are handed back as if they had not been delivered: leave the loop by a ``with`` block of the iterator.
+            are handed back as if they had not been delivered: leave the loop by a ``with`` block of the iterator. None
+            is True where `count` is more than 2,500, behind a batch on which the work was quick.
 
         Returns
         -------
@@ -90,7 +91,7 @@ class FrameConsumer(FrameStreamBase):
         Raises
         ------
         UsageError
-            A number is none that it can work with, or `prefetch` is neither True nor False.
+            A number is none that it can work with, or `prefetch` is not True, False or None.
         GroupMissingError
             While iterating: the group does not exist.
 

@@ -16,7 +16,7 @@ from walrus_ts.columnar.replies import EntriesReply
 from walrus_ts.connection import LONGEST_PAUSE
 from walrus_ts.errors import GroupMissingError
 from walrus_ts.transfer.ahead import Ahead
-from walrus_ts.transfer.member import Member
+from walrus_ts.transfer.member import PIECE, Member
 from walrus_ts.transfer.patience import PASSING, Patience
 from walrus_ts.transfer.wire import Wire, check
 
@@ -75,9 +75,9 @@ class Feed:
         Makes the group anew where it has gone, with its server's data or with its stream; returns the streams' keys.
     prepare : callable
         Is called with a stream's key and a reply, while the server works on the next one.
-    prefetch : bool
+    prefetch : bool, optional
         When a delivery of new rows is full, have the server read the first ones of the next, which are the next to be
-        taken, or handed back at the end.
+        taken, or handed back at the end. None: where deliveries have several pieces, and the work on one was quick.
     """
 
     member: Member
@@ -86,7 +86,7 @@ class Feed:
     max_deliveries: int
     remake: Callable[[], set[bytes]]
     prepare: Callable[[bytes, EntriesReply], None]
-    prefetch: bool
+    prefetch: bool | None
     _known: bool = field(init=False, default=False)  # the group has been there
     _settled: bool = field(init=False, default=False)  # no reply was lost that has not been seen to
     _backlog: dict[bytes, tuple[bytes, bytes]] = field(init=False, default_factory=dict)  # what is left: after, until
@@ -96,12 +96,13 @@ class Feed:
     _order: list[bytes] = field(init=False)  # in which streams are looked through for rows of the dead
     _next_look: float = field(init=False, default=0.0)
     _ahead: Ahead = field(init=False)
-    _given: float = field(init=False, default=math.inf)  # when the last delivery was
-    _quick: bool = field(init=False, default=True)  # the work on that took no longer than rows may wait
+    _given: float = field(init=False)  # when the last delivery was
+    _quick: bool = field(init=False)  # the work on that took no longer than rows may wait
 
     def __post_init__(self) -> None:
         self._order = list(self.member.keys)
         self._ahead = Ahead(self.member, self.count)
+        self._given = -math.inf if self.prefetch is None else math.inf  # of the first work, nobody knows
 
     def take(self, wait: float | None) -> list[Delivery]:
         """Return the next deliveries, at most one a stream; none where nothing new has come for `wait` seconds.
@@ -277,7 +278,8 @@ class Feed:
         when it has been delivered once: nobody may have seen it.
         """
         others = self._backlog or time.monotonic() >= self._next_look
-        return self.prefetch and self._quick and not others and self.most > 1
+        prefetch = self.count > PIECE if self.prefetch is None else self.prefetch
+        return prefetch and self._quick and not others and self.most > 1
 
     def _extend(self, wire: Wire, found: list[Delivery]) -> bool:
         """Extend rows that have waited; where others have claimed some of them, hand back those that are left."""
