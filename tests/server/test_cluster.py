@@ -337,6 +337,16 @@ def test_a_slot_has_moved(cluster: Cluster, ts: TimeSeries) -> None:
         assert step()
 
 
+def test_a_batch_in_hand_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) -> None:
+    """A large batch is acknowledged where its stream is now."""
+    ts.create()
+    ts.a.append(frame(3_000))
+    batch = next(ts.a.batches(3_000))
+    cluster.move("a")
+    assert batch.ack() == 3_000
+    assert ts.status()["pending"].tolist() == [0, 0, 0]
+
+
 def test_a_live_view_while_its_slot_moves(cluster: Cluster, ts: TimeSeries) -> None:
     """A live view follows streams on all servers, and goes on where a slot has gone to."""
     for stream in ts.streams.values():

@@ -57,6 +57,25 @@ def test_a_server_restarted_with_its_data(own: OwnServer) -> None:
         batches.close()
 
 
+def test_an_acknowledgement_while_the_data_are_loaded(own: OwnServer) -> None:
+    """A batch in hand is acknowledged when the server has loaded its data, and answers again."""
+    with walrus_ts.connect(own.url) as db, next(series(db, "ticks", n=6_000).batches(1_000)) as batch:
+        own.kill()
+        own.settings["key_load_delay"] = 200  # microseconds a command: more than a second
+        own.start(wait=False)
+        wait_until(lambda: is_loading(own))
+        assert batch.ack() == len(batch) == 1_000
+
+
+def is_loading(own: OwnServer) -> bool:
+    """Tell whether a server loads its data."""
+    with redis.Redis.from_url(own.url, retry=Retry(NoBackoff(), 0)) as client:
+        try:
+            return bool(client.info("persistence")["loading"])
+        except redis.ConnectionError:
+            return False
+
+
 def test_a_server_restarted_without_its_data(own: OwnServer) -> None:
     """Where group and stream are gone, the group is made anew from the series' position, with a warning."""
 

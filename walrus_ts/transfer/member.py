@@ -193,11 +193,11 @@ class Member:
         """
         parts = [b"XACK", key, self.group]
 
-        def work(wire: Wire) -> memoryview:
-            return wire.exchange_each(command_of_ids(parts, some) for some in _slices(ids))
+        def work(wire: Wire) -> int:
+            replies = wire.ask_each(command_of_ids(parts, some) for some in _slices(ids))
+            return sum(check(reply, key) for reply in replies)
 
-        replies = resp.parse(persist(self.pool, work)[:-SLACK]) if len(ids) else []
-        return sum(check(reply) for reply in replies)
+        return persist(self.pool, work) if len(ids) else 0
 
     def bury(
         self, key: bytes, rows: Sequence[tuple[bytes, int]], reason: str, *, own: bool = True, wire: Wire | None = None

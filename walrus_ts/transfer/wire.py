@@ -157,14 +157,15 @@ class Wire:
             pieces = [b"".join(pieces)]
         self._connection.send_packed_command(pieces, check_health=False)
 
-    def exchange_each(self, requests: Iterable[bytes]) -> memoryview:
-        """Send commands as they are made, while the server works on those before; wait as `exchange` does."""
-        waiting = iter(requests)
+    def ask_each(self, commands: Iterable[bytes]) -> list[Any]:
+        """Send commands as they are made, while the server works on those before; read their replies as `ask` does."""
+        waiting = iter(commands)
         first = next(waiting)
         for following in waiting:
-            self._connection.send_packed_command([first], check_health=False)
+            pieces = [first] if self._asking is None else self._asking.before([first])
+            self._connection.send_packed_command(pieces, check_health=False)
             first = following
-        return self.exchange(first)
+        return self.ask(first)
 
     def confirm(self) -> None:
         """See to it that what was done is with the master still, and not with a former one that goes on taking rows.
