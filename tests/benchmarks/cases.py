@@ -70,6 +70,7 @@ CASES = {
             (peers.RedisBatches, peers.WalrusBatches, peers.OurBatchesOneByOne, sockets.SocketBatches),
         ),
         Case("delay", _MIXED, small.OurDelay, (small.RedisDelay,), "call"),
+        Case("delay-xadd", _MIXED, small.OurDelayByXadd, (small.RedisDelayByXadd,), "call"),
         Case("delay-frame", _MIXED, small.OurDelayFrame, (small.RedisDelayFrame,), "call"),
         Case("append-1", _MIXED, small.OurSmallAppend, (small.RedisAppendOne,), "call"),
         Case("append-100", _MIXED, small.OurAppendHundred, (small.RedisAppendHundred,), "call"),
@@ -111,7 +112,7 @@ GOALS = (
     Goal(
         "batches(10,000) with ack, to the same commands by a bare socket", "batches", sockets.SocketBatches, 0.8, 0.95
     ),
-    Goal("a row to a waiting consumer, to xreadgroup", "delay", small.RedisDelay, 1 / 1.5, 1.0),
+    Goal("a row from append to a waiting consumer, to xreadgroup", "delay", small.RedisDelay, 1 / 1.5, 1.0),
     Goal("append of one row, to xadd", "append-1", small.RedisAppendOne, 0.5, 0.8),
     Goal("tail(10), to xrevrange", "tail-10", small.RedisTail, 0.5, 0.8),
 )

@@ -144,8 +144,8 @@ class RedisTailFrame(RedisTail):
 class Delay(Consume):
     """Add rows one by one, each when the one before it has come to a waiting consumer; how long is a row on its way?
 
-    A run takes the median of the delays, as often as there are rows: each from before XADD is sent until the consumer
-    has the row in hand. The acknowledgement comes behind that.
+    A run takes the median of the delays, as often as there are rows: each from the call of `append`, whoever consumes,
+    until the consumer has the row in hand. The acknowledgement comes behind that.
     """
 
     def __init__(self, url: str, prefix: str, shape: Shape, rows: int) -> None:
@@ -153,12 +153,12 @@ class Delay(Consume):
         self.key = f"{prefix}{shape.name}:delay:{type(self).__name__}"
 
     def prepare(self) -> None:
-        """Make the arguments, and connect."""
-        self.stream = our_stream(self.url, self.key)
-        self.arguments = list(entries(self.frame, has_nulls=False))
+        """Connect, and cut the frame."""
+        self.stream, self.writer = our_stream(self.url, self.key), our_stream(self.url, self.key)
+        self.pieces = [self.frame[at : at + 1] for at in range(self.rows)]
 
     def before(self) -> None:
-        """Begin a stream and its group, with a record as our stream has it."""
+        """Begin a stream and its group, with a record."""
         self.after()
         self.stream.append(self.frame[:0], progress=False)
         self.client.xgroup_create(self.key, GROUP, id="0", mkstream=True)
@@ -174,13 +174,17 @@ class Delay(Consume):
         consumer = Thread(target=self.consume, args=(frames, came))
         consumer.start()
         self.delays = []
-        for id_, row in self.arguments:
+        for at in range(self.rows):
             begun = perf_counter()
-            self.client.xadd(self.key, row, id=id_)
+            self.add(at)
             self.delays.append(came.get(timeout=120) - begun)  # a consumer that has failed says nothing
             sleep(0.0005)  # until it waits again
         consumer.join()
         return frames
+
+    def add(self, at: int) -> None:
+        """Add a row."""
+        self.writer.append(self.pieces[at])
 
     def seconds(self, result: Any, elapsed: float) -> float:
         """Return the median delay, as often as there are rows."""
@@ -250,3 +254,25 @@ class RedisDelayFrame(RedisDelay):
         """Return the time when a DataFrame of them is there."""
         assert len(self.to_frame(found)) == 1
         return perf_counter()
+
+
+class _ByXadd(Delay):
+    """Rows come from redis-py, which adds one sooner: more of the delay is the consumer's own."""
+
+    def prepare(self) -> None:
+        """Make the arguments, too."""
+        super().prepare()
+        self.arguments = list(entries(self.frame, has_nulls=False))
+
+    def add(self, at: int) -> None:
+        """Add a row."""
+        id_, row = self.arguments[at]
+        self.client.xadd(self.key, row, id=id_)
+
+
+class OurDelayByXadd(_ByXadd, OurDelay):
+    """A batch."""
+
+
+class RedisDelayByXadd(_ByXadd, RedisDelay):
+    """A reply."""
