@@ -31,10 +31,8 @@ def low_bytes(count: int) -> int:
 
 # What of a view's two words is the value, by its length; beside it, the length stands in the first. The last is that of
 # all long values: their first four bytes.
-_VALUE = np.array(
-    [(low_bytes(min(n, 4)) << 32, low_bytes(max(n - 4, 0))) for n in range(_INLINE + 1)] + [(low_bytes(4) << 32, 0)],
-    np.uint64,
-)
+_BEGIN = np.array([low_bytes(min(n, 4)) << 32 for n in range(_INLINE + 2)], np.uint64)
+_REST = np.array([low_bytes(max(n - 4, 0)) for n in range(_INLINE + 1)] + [0], np.uint64)
 
 
 class IrregularReplyError(Exception):
@@ -183,11 +181,14 @@ class Lines:
         # A view is a length, and the bytes of a short piece, or the first ones of a long one and where it is.
         views = self._pieces(start - 4, 16)
         if len(start) and length.min() > _INLINE:
-            views[:, 0] &= _VALUE[-1, 0]
+            views[:, 0] &= _BEGIN[-1]
             views[:, 1] = start << 32
         else:
-            views &= _VALUE.take(np.minimum(length, _INLINE + 1), axis=0)
-            views[:, 1] |= np.where(length > _INLINE, start << 32, 0).view(np.uint64)
+            kind = np.minimum(length, _INLINE + 1)
+            views[:, 0] &= _BEGIN.take(kind)
+            views[:, 1] &= _REST.take(kind)
+            if length.max(initial=0) > _INLINE:
+                views[:, 1] |= np.where(length > _INLINE, start << 32, 0).view(np.uint64)
         views[:, 0] |= length.view(np.uint64)
         bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
         return pa.Array.from_buffers(

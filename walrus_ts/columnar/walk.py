@@ -14,7 +14,6 @@ from walrus_ts.columnar.lines import (
     HEADER_MASK,
     SLACK,
     TABLE,
-    Bytes,
     IrregularReplyError,
     Lines,
     Positions,
@@ -85,19 +84,12 @@ class Walk:
         return np.asarray(heads)
 
     def _find_heads(self) -> Positions:
-        """Return all lines that may be the first ones of entries."""
-        heads = np.flatnonzero(self._is_head(slice(None)))
-        # Two lines behind the id stands the count of fields and values; behind other lines that read *2, hardly ever.
-        heads = heads[heads + 3 < len(self.lines.ends)]
-        return np.asarray(heads[self._first_bytes(heads + 3) == ord("*")])
-
-    def _is_head(self, lines: Positions | slice) -> npt.NDArray[np.bool_]:
-        starts = self.lines.starts[lines]
-        short: npt.NDArray[np.bool_] = self.lines.ends[lines] - starts == len(b"*2")
-        return short & self.lines.reads(starts, b"*2")
-
-    def _first_bytes(self, lines: Positions) -> Bytes:
-        return self.lines.bytes[self.lines.starts[lines]]
+        """Return all lines that may be the first ones of entries: ``*2``, and two lines behind the id another count."""
+        lines = self.lines
+        heads = np.flatnonzero((lines.ends - lines.starts == len(b"*2")) & (lines.bytes[lines.starts] == ord("*")))
+        heads = heads[heads + 3 < len(lines.ends)]
+        are_two = lines.bytes[lines.starts[heads] + 1] == ord("2")
+        return np.asarray(heads[are_two & (lines.bytes[lines.starts[heads + 3]] == ord("*"))])
 
     def _check_counts(self, line: Positions, count: Positions) -> None:
         """Hold the lines that count fields and values against what they were read as."""
@@ -153,6 +145,8 @@ class Walk:
         # A cursor behind the last entry stands at no field; any line that is none will do.
         start = self.lines.starts[np.minimum(cursor, len(self.lines.starts) - 1)]
         here = start + len(text) <= len(self.lines.bytes) - SLACK
+        if here.all():
+            return self.lines.reads(start, text)
         here[here] = self.lines.reads(start[here], text)
         return here
 
