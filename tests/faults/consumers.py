@@ -41,14 +41,14 @@ def _consume(tally: Tally, folder: Path, times: int, chance: random.Random, *, d
         derived = db.time_series("faults", [_DERIVED])[_DERIVED] if derive else None
         owner.create(mkstream=True)
         while tally.injected < times:
-            stop = start + chance.choice((1, 200, 5_000))
+            stop = start + chance.choice((1, 200, 5_000, 9_000))
             owner[_SOURCE].append(frame(start, stop), progress=False)
             done, cuts = [], proxy.cuts
             _arm(proxy, chance, stop - start)
             for _ in range(_MOST_ATTEMPTS):
                 try:
-                    ahead = chance.random() < 0.5
-                    for batch in reading.batches(chance.choice((50, 1_000)), wait=0, prefetch=ahead):
+                    ahead = chance.choice((True, False, None))
+                    for batch in reading.batches(chance.choice((50, 1_000, 2_501)), wait=0, prefetch=ahead):
                         done += _work(batch, derived)
                         if chance.random() < 0.2:
                             _arm(proxy, chance, stop - start)
