@@ -280,6 +280,21 @@ def test_own_backlog_comes_first(db: walrus_ts.Database, key: Key) -> None:
     assert [(xs(b), b.deliveries.tolist()) for b in ts.batches(wait=0)] == [([0, 1], [2, 2]), ([10, 11], [1, 1])]
 
 
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_a_value_that_reads_like_the_row_behind_it(db: walrus_ts.Database, key: Key, *, prefetch: bool) -> None:
+    """Rows that failed come again, and rows read ahead are handed back, also where a value reads like another row."""
+    ts = series(db, key(), consumer="w1")
+    frame = pd.DataFrame({"x": [str(number) for number in range(900)]}, index=rows(900).index)
+    frame.iloc[[298, 598], 0] = "x\r\n*2\r\n$15\r\n9999999999999-0\r\n*4"
+    ts[key()].append(frame)
+    with ts.batches(300, wait=0, prefetch=prefetch) as batches, suppress(ZeroDivisionError):
+        for batch in batches:
+            with batch:
+                raise ZeroDivisionError
+    again = [batch.frame["x"] for batch in ts.batches(300, wait=0, max_deliveries=2**40) if batch.ack()]
+    assert sorted(pd.concat(again)) == sorted(frame["x"])
+
+
 def test_a_backlog_ends(db: walrus_ts.Database, key: Key) -> None:
     """The backlog is what was pending at the beginning: what fails meanwhile does not come again in the iteration."""
     ts = series(db, key(), n=40, consumer="w")

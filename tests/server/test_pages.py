@@ -44,6 +44,19 @@ def test_values_that_read_like_entries(stream: TimeSeriesStream, every: int) -> 
     assert_frame_equal(stream.frame(limit=1_999), frame[:1_999], check_freq=False)
 
 
+@pytest.mark.parametrize("id_", ["0-0", "1000000000000-0", "1704067200100-0", "9999999999999-0"])
+@pytest.mark.parametrize("at", [248, 249])  # the first page has 250 rows
+def test_values_that_hide_the_end_of_a_page(stream: TimeSeriesStream, id_: str, at: int) -> None:
+    """A value that reads like all that is left of its page does not say where the next one begins."""
+    values = [str(number) for number in range(1_000)]
+    rest = "*4" if at < 249 else "*2\r\n$1\r\nx\r\n$1\r\n1"
+    values[at] = values[999 - at] = f"x\r\n*2\r\n${len(id_)}\r\n{id_}\r\n{rest}"
+    frame = texts(*values)
+    stream.append(frame)
+    assert_frame_equal(stream.frame(), frame, check_freq=False)
+    assert_frame_equal(stream.tail(999), frame[1:], check_freq=False)
+
+
 @pytest.mark.parametrize("rows", [249, 250, 251, 2_750, 2_751])
 def test_ends_of_pages(stream: TimeSeriesStream, rows: int) -> None:
     """A range may end with a page, behind it or before it."""

@@ -109,6 +109,13 @@ class TestEntries:
         assert rows(reply.entries([b"long name", b"none"])) == oracle(encoded(found))
         assert isinstance(getattr(reply, "_table", None), Grid) is is_grid
 
+    def test_a_value_that_reads_like_the_entry_behind_it(self) -> None:
+        """The ids are those of the entries, also before columns are made of them."""
+        value = b"x\r\n*2\r\n$3\r\n9-9\r\n*4"
+        data = view(encoded([(b"1-1", [b"a", value]), (b"1-2", [b"a", b"v"])]))
+        assert EntriesReply(data).ids() == [b"1-1", b"1-2"]
+        assert EntriesReply(data).last_id == (1, 2)
+
     @pytest.mark.parametrize("count", [199, 200, 201, 1_000])
     def test_very_many_fields(self, count: int) -> None:
         """Every entry may have fields of its own, any number of them."""

@@ -31,7 +31,8 @@ _ENTRY_HEAD = re.compile(rb"\r\n\*2\r\n\$\d+\r\n(\d{1,19})-(\d{1,19})\r\n\*\d+\r
 class EntriesReply:
     """The entries of a reply (XRANGE, XCLAIM, XREADGROUP's of a stream): framed at once, columns made when asked for.
 
-    So the next request can be on its way while the columns are made.
+    So the next request can be on its way while the columns are made. A value with line ends in it may read like an
+    entry; so no id is told before all lengths are checked, which is done where columns are made.
 
     Parameters
     ----------
@@ -49,6 +50,7 @@ class EntriesReply:
     def __init__(self, data: memoryview, *, strict: bool = False) -> None:
         self._objects: list[Any] | None = None
         self._data = data
+        self._checked = False  # of the table, all lengths
         try:
             self._table = _table(data)
         except IrregularReplyError:
@@ -79,15 +81,17 @@ class EntriesReply:
     @property
     def last_id_text(self) -> bytes:
         """The id of the last entry, as Redis writes it."""
-        return bytes(self._objects[-1][0]) if self._objects is not None else self._id_texts(slice(-1, None))[0]
+        return self._id_texts(slice(-1, None))[0]
 
     def ids(self) -> list[bytes]:
         """Return the ids of the entries."""
-        if self._objects is not None:
-            return [entry[0] for entry in self._objects]
         return self._id_texts(slice(None))
 
     def _id_texts(self, rows: slice) -> list[bytes]:
+        if self._objects is None and not self._checked:
+            self.entries(wanted=lambda _: False)
+        if self._objects is not None:
+            return [entry[0] for entry in self._objects[rows]]
         starts, ends = self._table.id_starts[rows], self._table.id_ends[rows]
         return list(map(self._table.lines.text, starts.tolist(), ends.tolist()))
 
@@ -103,9 +107,12 @@ class EntriesReply:
         """
         if self._objects is None:
             try:
-                return self._columns(fields, wanted)
+                made = self._columns(fields, wanted)
             except IrregularReplyError:
                 self._read_objects()
+            else:
+                self._checked = True
+                return made
         assert self._objects is not None
         return from_objects(self._objects, fields, wanted)
 

@@ -179,9 +179,9 @@ def pages(pool: Pool, range_: Range, *, reverse: bool = False, patience: Patienc
                     _check_end(wire, range_)
                 wire.send([cursor.request()])
                 while not cursor.done:
-                    reply = _next_page(wire, cursor)
-                    if len(reply):
-                        yield reply.entries(range_.fields, range_.wanted)
+                    page = _next_page(wire, cursor, range_)
+                    if len(page):
+                        yield page
                     patience.renew()
         except PASSING as error:
             patience.wait(error)
@@ -202,11 +202,11 @@ def _check_end(wire: Wire, range_: Range) -> None:
         )
 
 
-def _next_page(wire: Wire, cursor: _Cursor) -> EntriesReply:
+def _next_page(wire: Wire, cursor: _Cursor, range_: Range) -> Entries:
     """Receive a page, and ask for the one behind it at once: the server works on it while this one is read.
 
-    Where the next page begins, a glance at the end of this one tells; what was asked for on a false guess (a value that
-    looks like the beginning of an entry) is thrown away.
+    Where the next page begins, a glance at this one tells; what was asked for on a false guess (a value that looks like
+    entries) is thrown away.
     """
     data = wire.receive()
     refuse_error(data)
@@ -215,15 +215,17 @@ def _next_page(wire: Wire, cursor: _Cursor) -> EntriesReply:
         cursor.advance(*guess, len(data))
         _ask_next(wire, cursor)
     reply = EntriesReply(data)
+    page = reply.entries(range_.fields, range_.wanted)
+    last_id = reply.last_id if len(page) else None
     if guess is None:
-        cursor.advance(len(reply), reply.last_id if len(reply) else None, len(data))
+        cursor.advance(len(page), last_id, len(data))
         _ask_next(wire, cursor)
-    elif len(reply) and reply.last_id != guess[1]:
+    elif last_id is not None and last_id != guess[1]:
         if wire.busy:
             wire.receive()
-        cursor.go_behind(reply.last_id)
+        cursor.go_behind(last_id)
         _ask_next(wire, cursor)
-    return reply
+    return page
 
 
 def _ask_next(wire: Wire, cursor: _Cursor) -> None:
@@ -237,12 +239,19 @@ class _Cursor:
 
     def __init__(self, range_: Range, reverse: bool) -> None:
         self._key, self._reverse = range_.key, reverse
-        self._from, self._to = (range_.stop, range_.start) if reverse else (range_.start, range_.stop)
+        self._from: bytes | None = range_.stop if reverse else range_.start
+        self._to = range_.start if reverse else range_.stop
         self._left = range_.limit
         self._count = _FIRST_PAGE
-        self.done = range_.limit is not None and range_.limit <= 0
+        self._ended = range_.limit is not None and range_.limit <= 0
+
+    @property
+    def done(self) -> bool:
+        """Tell whether there is no further page. A false guess of where it begins does not make it so for good."""
+        return self._ended or self._from is None
 
     def request(self) -> bytes:
+        assert self._from is not None  # while it is not done
         verb = b"XREVRANGE" if self._reverse else b"XRANGE"
         return command(verb, self._key, self._from, self._to, b"COUNT", b"%d" % self._asked)
 
@@ -251,17 +260,14 @@ class _Cursor:
         full = rows >= self._asked
         if self._left is not None:
             self._left -= rows
-        self.done = not full or self._left == 0
+        self._ended = not full or self._left == 0
         if last_id is not None:
             self._count = max(1, min(_LONGEST_PAGE, 10 * self._count, _PAGE_BYTES * rows // nbytes))
             self.go_behind(last_id)
 
     def go_behind(self, id_: StreamId) -> None:
         following = _neighbour(id_, forward=not self._reverse)
-        if following is None:
-            self.done = True
-        else:
-            self._from = following.encode()
+        self._from = None if following is None else following.encode()
 
     @property
     def _asked(self) -> int:
