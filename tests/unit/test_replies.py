@@ -178,6 +178,8 @@ class TestBrokenReplies:
             b"*1\r\n*2\r\n$3\r\n1-x\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
             b"*1\r\n*2\r\n$15\r\n1700000000000-x\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
             b"*1\r\n*2\r\n$18\r\n1700000000000-0x1f\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+            b"*1\r\n*2\r\n$18\r\n1700000000000-0X1f\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+            b"*1\r\n*2\r\n$15\r\n0X1F567890123-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
             b"*1\r\n*2\r\n$15\r\n17000000000 0-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
         ],
     )

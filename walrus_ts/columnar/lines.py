@@ -136,7 +136,7 @@ class Lines:
         if (end <= dash).any() or not (self.bytes[dash] == ord("-")).all():
             ids = [StreamId.parse(self.text(a, b)) for a, b in zip(start.tolist(), end.tolist(), strict=True)]
             return (np.array([i.milliseconds for i in ids], np.uint64), np.array([i.sequence for i in ids], np.uint64))
-        if (self.bytes[[start + 1, dash + 2]] == ord("x")).any():  # Arrow reads 0x1f as a number, too
+        if (self.bytes[[start + 1, dash + 2]] | 0x20 == ord("x")).any():  # Arrow reads 0x1f and 0X1f as numbers, too
             raise IrregularReplyError
         milliseconds = _numbers(self.views(start, dash - start))
         if not (end - dash == 2).all():
