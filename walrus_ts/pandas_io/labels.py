@@ -42,8 +42,13 @@ def _describe_dtype(index: pd.Index) -> Any:
 
 
 def columns_of(schema: Schema) -> pd.Index:
-    """Make the columns' Index of a frame; each frame has one of its own, for its names can be set."""
-    return _columns_of(schema, schema.exactly).view()
+    """Make the columns' Index of a frame."""
+    return own(_columns_of(schema, schema.exactly))
+
+
+def own(labels: pd.Index) -> pd.Index:
+    """Return labels for one frame alone: their names can be set, and under pandas 2 their values."""
+    return labels.copy(deep=True)
 
 
 @lru_cache(maxsize=64)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from walrus_ts.columnar.schema import Schema
 from walrus_ts.ids import Ids, StreamId, expresses, from_ids
 from walrus_ts.pandas_io.index import to_index
-from walrus_ts.pandas_io.labels import columns_of
+from walrus_ts.pandas_io.labels import columns_of, own
 from walrus_ts.pandas_io.restore import string_dtype
 
 Texts = Sequence[bytes | None]  # of one column; None where an entry does not have the field
@@ -103,7 +103,7 @@ class FewRows:
         schema = self.reading.schema
         index = to_index(from_ids(self.ids[:, 0], self.ids[:, 1], schema.unit), schema, zone)
         frame = pd.DataFrame(arrays, index=index, copy=False)
-        frame.columns = self.reading.labels.view()  # each frame has one of its own, for its names can be set
+        frame.columns = own(self.reading.labels)
         return frame
 
 
