@@ -14,6 +14,7 @@ import walrus_ts
 from tests.consuming import Key, rows, series, xs
 from tests.helpers import wait_until
 from walrus_ts import BatchLostError, DataError, GroupMissingError, SchemaError, UsageError
+from walrus_ts.columnar import lines
 
 
 @contextmanager
@@ -293,6 +294,16 @@ def test_a_value_that_reads_like_the_row_behind_it(db: walrus_ts.Database, key: 
                 raise ZeroDivisionError
     again = [batch.frame["x"] for batch in ts.batches(300, wait=0, max_deliveries=2**40) if batch.ack()]
     assert sorted(pd.concat(again)) == sorted(frame["x"])
+
+
+def test_rows_that_are_too_long_together(db: walrus_ts.Database, key: Key, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of more bytes than can be read at once are an error, and come with a smaller `count`."""
+    monkeypatch.setattr(lines, "LONGEST", 100_000)  # 2 GiB are too much for a test
+    ts = series(db, key(), consumer="w1")
+    ts[key()].append(pd.DataFrame({"x": ["x" * 9_000] * 20}, index=rows(20).index))
+    with pytest.raises(UsageError, match="Ask for fewer rows: a smaller `count`"), ts.batches(20, wait=0) as batches:
+        next(batches)
+    assert sum(batch.ack() for batch in ts.batches(10, wait=0)) == 20
 
 
 def test_a_backlog_ends(db: walrus_ts.Database, key: Key) -> None:

@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from walrus_ts import Database, TimeSeriesStream
+from walrus_ts import Database, TimeSeriesStream, UsageError
+from walrus_ts.columnar import lines
 from walrus_ts.columnar.lines import SLACK
 from walrus_ts.columnar.replies import EntriesReply, glance
+from walrus_ts.transfer import scan
 
 ENTRY = "\r\n*2\r\n$15\r\n1704067200001-0\r\n*2\r\n$1\r\nx\r\n$1\r\n1\r\n"  # reads like the beginning of an entry
 
@@ -55,6 +57,19 @@ def test_values_that_hide_the_end_of_a_page(stream: TimeSeriesStream, id_: str, 
     stream.append(frame)
     assert_frame_equal(stream.frame(), frame, check_freq=False)
     assert_frame_equal(stream.tail(999), frame[1:], check_freq=False)
+
+
+def test_pages_that_are_too_long(stream: TimeSeriesStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of more bytes than can be read is asked for again, in smaller ones; of one row, it is an error."""
+    monkeypatch.setattr(lines, "LONGEST", 100_000)  # 2 GiB are too much for a test
+    monkeypatch.setattr(scan, "_PAGE_BYTES", 50_000)
+    frame = texts(*("x" * 9_000 + str(at) for at in range(300)))
+    stream.append(frame)
+    assert_frame_equal(stream.frame(), frame, check_freq=False)
+    assert_frame_equal(stream.tail(280), frame[20:], check_freq=False)
+    stream.append(texts("x" * 100_001).shift(freq="1h"))
+    with pytest.raises(UsageError, match="at most 100,000 can be read"):
+        stream.frame()
 
 
 @pytest.mark.parametrize("rows", [249, 250, 251, 2_750, 2_751])

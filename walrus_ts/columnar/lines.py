@@ -10,12 +10,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from walrus_ts.errors import UsageError
 from walrus_ts.ids import Ids, StreamId
 
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
 
 SLACK = 16  # readable bytes behind a reply: values are loaded eight bytes at a time
+LONGEST = (1 << 31) - 1  # bytes of a reply: a column's views have 31 bits to say where a value is
 TABLE = 1_000  # lengths below it are checked by table
 
 _HEADERS = [b"$%d\r\n" % n for n in range(TABLE)]
@@ -62,9 +64,17 @@ class Lines:
     ------
     IrregularReplyError
         They are no lines, or the first announces nothing.
+    UsageError
+        The reply is longer than columns can be.
     """
 
     def __init__(self, data: memoryview) -> None:
+        if len(data) > LONGEST:
+            raise UsageError(
+                f"the rows that were asked for at once have {len(data):,} bytes, and at most {LONGEST:,} can be read. "
+                "Ask for fewer rows: a smaller `count`.",
+                bytes=len(data),
+            )
         self.data = data
         self.bytes: Bytes = np.frombuffer(data, np.uint8)
         # Overlapping views, no copy.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from walrus_ts.columnar import resp
+from walrus_ts.columnar import lines, resp
 from walrus_ts.columnar.commands import command
 from walrus_ts.columnar.entries import Entries
 from walrus_ts.columnar.replies import EntriesReply, glance
@@ -209,6 +209,9 @@ def _next_page(wire: Wire, cursor: _Cursor, range_: Range) -> Entries:
     entries) is thrown away.
     """
     data = wire.receive()
+    while len(data) > lines.LONGEST and cursor.narrow(len(data)):
+        _ask_next(wire, cursor)
+        data = wire.receive()
     refuse_error(data)
     guess = glance(data)
     if guess is not None:
@@ -254,6 +257,11 @@ class _Cursor:
         assert self._from is not None  # while it is not done
         verb = b"XREVRANGE" if self._reverse else b"XRANGE"
         return command(verb, self._key, self._from, self._to, b"COUNT", b"%d" % self._asked)
+
+    def narrow(self, nbytes: int) -> bool:
+        """Ask for fewer rows than those that had so many bytes; tell whether that is possible."""
+        asked, self._count = self._asked, max(1, _PAGE_BYTES * self._asked // nbytes)
+        return self._count < asked
 
     def advance(self, rows: int, last_id: StreamId | None, nbytes: int) -> None:
         """Move behind a page."""
