@@ -31,10 +31,10 @@ def low_bytes(count: int) -> int:
     return (1 << 8 * count) - 1
 
 
-# What of a view's two words is the value, by its length; beside it, the length stands in the first. The last is that of
-# all long values: their first four bytes.
-_BEGIN = np.array([low_bytes(min(n, 4)) << 32 for n in range(_INLINE + 2)], np.uint64)
-_REST = np.array([low_bytes(max(n - 4, 0)) for n in range(_INLINE + 1)] + [0], np.uint64)
+# What of a view's two words is the value itself, by its length: behind the length stand four bytes in the first word, and
+# eight in the second. The last is that of all long values: four bytes, and where the value is.
+_FIRST_WORD = np.array([low_bytes(min(n, 4)) << 32 for n in range(_INLINE + 2)], np.uint64)
+_SECOND_WORD = np.array([low_bytes(max(n - 4, 0)) for n in range(_INLINE + 1)] + [0], np.uint64)
 
 
 class IrregularReplyError(Exception):
@@ -80,7 +80,9 @@ class Lines:
         # Overlapping views, no copy.
         self.words: npt.NDArray[np.uint64] = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))
         body = self.bytes[: len(data) - SLACK]
-        self.ends: Positions = np.flatnonzero((body[:-1] == ord("\r")) & (body[1:] == ord("\n")))
+        is_end = body[:-1] == ord("\r")
+        is_end &= body[1:] == ord("\n")
+        self.ends: Positions = np.flatnonzero(is_end)
         if not len(self.ends) or self.ends[-1] + 2 != len(body):
             raise IrregularReplyError
         self.count = self._first_count()
@@ -191,12 +193,12 @@ class Lines:
         # A view is a length, and the bytes of a short piece, or the first ones of a long one and where it is.
         views = self._pieces(start - 4, 16)
         if len(start) and length.min() > _INLINE:
-            views[:, 0] &= _BEGIN[-1]
+            views[:, 0] &= _FIRST_WORD[-1]
             views[:, 1] = start << 32
         else:
-            kind = np.minimum(length, _INLINE + 1)
-            views[:, 0] &= _BEGIN.take(kind)
-            views[:, 1] &= _REST.take(kind)
+            clipped = np.minimum(length, _INLINE + 1)
+            views[:, 0] &= _FIRST_WORD.take(clipped)
+            views[:, 1] &= _SECOND_WORD.take(clipped)
             if length.max(initial=0) > _INLINE:
                 views[:, 1] |= np.where(length > _INLINE, start << 32, 0).view(np.uint64)
         views[:, 0] |= length.view(np.uint64)

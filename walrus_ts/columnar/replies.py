@@ -50,7 +50,7 @@ class EntriesReply:
     def __init__(self, data: memoryview, *, strict: bool = False) -> None:
         self._objects: list[Any] | None = None
         self._data = data
-        self._checked = False  # of the table, all lengths
+        self._lengths_checked = False  # of the table's lines, all of them
         try:
             self._table = _table(data)
         except IrregularReplyError:
@@ -88,7 +88,7 @@ class EntriesReply:
         return self._id_texts(slice(None))
 
     def _id_texts(self, rows: slice) -> list[bytes]:
-        if self._objects is None and not self._checked:
+        if self._objects is None and not self._lengths_checked:
             self.entries(wanted=lambda _: False)
         if self._objects is not None:
             return [entry[0] for entry in self._objects[rows]]
@@ -111,7 +111,7 @@ class EntriesReply:
             except IrregularReplyError:
                 self._read_objects()
             else:
-                self._checked = True
+                self._lengths_checked = True
                 return made
         assert self._objects is not None
         return from_objects(self._objects, fields, wanted)

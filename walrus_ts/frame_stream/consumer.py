@@ -80,8 +80,8 @@ class FrameConsumer(FrameStreamBase):
         prefetch : bool, optional
             Have the server read on while a batch is worked on: faster, where that takes less than a second. It takes a
             second connection, and up to 2,500 rows of each stream are pending that are not in hand yet. At the end they
-            are handed back as if they had not been delivered: leave the loop by a ``with`` block of the iterator. None
-            is True where `count` is more than 2,500, behind a batch on which the work was quick.
+            are handed back as if they had not been delivered: leave the loop by a ``with`` block of the iterator.
+            Without it, as True where `count` is more than 2,500, once the work on a batch was quick.
 
         Returns
         -------

@@ -131,8 +131,9 @@ class Feed:
                         block_ms = None if left is not None and left <= 0 else self._block_ms(left)
                         found = self._round(wire, block_ms)
                         self._known = True
-                        if found or block_ms is None:
+                        if found:
                             self._given = time.monotonic()
+                        if found or block_ms is None:
                             return found
                         patience.renew()
             except PASSING as error:
