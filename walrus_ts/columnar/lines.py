@@ -31,8 +31,8 @@ def low_bytes(count: int) -> int:
     return (1 << 8 * count) - 1
 
 
-# What of a view's two words is the value itself, by its length: behind the length stand four bytes in the first word, and
-# eight in the second. The last is that of all long values: four bytes, and where the value is.
+# What of a view's two words is the value itself, by its length: behind the length stand four bytes in the first word,
+# and eight in the second. The last is that of all long values: four bytes, and where the value is.
 _FIRST_WORD = np.array([low_bytes(min(n, 4)) << 32 for n in range(_INLINE + 2)], np.uint64)
 _SECOND_WORD = np.array([low_bytes(max(n - 4, 0)) for n in range(_INLINE + 1)] + [0], np.uint64)
 
