@@ -161,7 +161,7 @@ class Batch:
         Returns
         -------
         int
-            How many were still pending.
+            How many were still pending; where a reply was lost with its connection, when they were acknowledged again.
 
         Raises
         ------
