@@ -20,15 +20,16 @@ SLACK = 16  # readable bytes behind a reply: values are loaded eight bytes at a 
 LONGEST = (1 << 31) - 1  # bytes of a reply: a column's views have 31 bits to say where a value is
 TABLE = 1_000  # lengths below it are checked by table
 
-_HEADERS = [b"$%d\r\n" % n for n in range(TABLE)]
-HEADER = np.array([int.from_bytes(h, "little") for h in _HEADERS], np.uint64)
-HEADER_MASK = np.array([(1 << 8 * len(h)) - 1 for h in _HEADERS], np.uint64)
-_INLINE = 12  # bytes of a value that lie in its view
-
 
 def low_bytes(count: int) -> int:
     """Return a mask of the first bytes of a little-endian word."""
     return (1 << 8 * count) - 1
+
+
+_HEADERS = [b"$%d\r\n" % n for n in range(TABLE)]
+HEADER = np.array([int.from_bytes(h, "little") for h in _HEADERS], np.uint64)
+HEADER_MASK = np.array([low_bytes(len(h)) for h in _HEADERS], np.uint64)
+_INLINE = 12  # bytes of a value that lie in its view
 
 
 # What of a view's two words is the value itself, by its length: behind the length stand four bytes in the first word,
@@ -93,7 +94,7 @@ class Lines:
         return np.concatenate(([0], self.ends[:-1] + 2))
 
     def _first_count(self) -> int:
-        line = bytes(self.data[: int(self.ends[0])])
+        line = self.text(0, self.ends[0])
         if line[:1] != b"*" or not line[1:].isdigit() or (line[1:2] == b"0" and (len(line) > 2 or len(self.ends) > 1)):
             raise IrregularReplyError
         return int(line[1:])
@@ -211,6 +212,30 @@ class Lines:
         """Copy pieces of the reply, of a size that is a multiple of eight: shape (n, size / 8)."""
         anywhere = np.ndarray(max(0, len(self.data) - size + 1), f"V{size}", self.data, strides=(1,))
         return anywhere[start].view("<u8").reshape(-1, size // 8)
+
+
+class Framed:
+    """The lines of a reply, and which of them are the ids of its entries.
+
+    Parameters
+    ----------
+    lines : Lines
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self.lines = lines
+
+    def _frame_ids(self, announced: Positions, starts: Positions, ends: Positions) -> None:
+        """Keep from where to where the ids are, and hold against that what is announced."""
+        self.lines.check_lengths(announced, ends - starts)
+        self._id_starts, self._id_ends = starts, ends
+
+    def id_texts(self, rows: slice) -> list[bytes]:
+        """Return the ids of some entries, as Redis writes them."""
+        return list(map(self.lines.text, self._id_starts[rows].tolist(), self._id_ends[rows].tolist()))
+
+    def _ids(self) -> tuple[Ids, Ids]:
+        return self.lines.ids(self._id_starts, self._id_ends)
 
 
 def _numbers(text: pa.Array) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from walrus_ts.columnar import resp
+from walrus_ts.columnar.commands import bulk
 from walrus_ts.columnar.entries import Entries
 from walrus_ts.columnar.grid import Grid
 from walrus_ts.columnar.lines import SLACK, IrregularReplyError, Lines
@@ -92,8 +93,7 @@ class EntriesReply:
             self.entries(wanted=lambda _: False)
         if self._objects is not None:
             return [entry[0] for entry in self._objects[rows]]
-        starts, ends = self._table.id_starts[rows], self._table.id_ends[rows]
-        return list(map(self._table.lines.text, starts.tolist(), ends.tolist()))
+        return self._table.id_texts(rows)
 
     def entries(self, fields: Sequence[bytes] = (), wanted: Callable[[bytes], bool] = lambda _: True) -> Entries:
         """Make the columns.
@@ -199,13 +199,13 @@ def _split_streams(data: memoryview, keys: Sequence[bytes]) -> dict[bytes, memor
     as the reply has streams: then none of them is a value's. Where there is one stream, its head is what comes first.
     """
     for key in keys:
-        head = b"*1\r\n*2\r\n$%d\r\n%b\r\n" % (len(key), key)
+        head = b"*1\r\n*2\r\n" + bulk(key)
         if data[: len(head)] == head:
             return {key: data[len(head) :]}
     raw = bytes(data)
     starts: dict[bytes, tuple[int, int]] = {}
     for key in keys:
-        head = b"*2\r\n$%d\r\n%b\r\n" % (len(key), key)
+        head = b"*2\r\n" + bulk(key)
         found = raw.find(head)
         if found >= 0:
             starts[key] = (found, found + len(head))

@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from walrus_ts.columnar.commands import bulk
 from walrus_ts.columnar.entries import Entries
 from walrus_ts.columnar.lines import (
     HEADER,
     HEADER_MASK,
     SLACK,
     TABLE,
+    Framed,
     IrregularReplyError,
     Lines,
     Positions,
@@ -25,17 +27,12 @@ _TO_COUNT = np.uint64(ord("$") ^ ord("*"))  # makes the header of an array of a 
 _GONE = np.uint64(int.from_bytes(b"*-1\r\n", "little"))
 
 
-class Walk:
+class Walk(Framed):
     """The lines of a reply, and with which of them each entry begins.
 
     Parameters
     ----------
     lines : Lines
-
-    Attributes
-    ----------
-    id_starts, id_ends : int64 arrays, shape (n,)
-        From where to where the ids are.
 
     Raises
     ------
@@ -44,10 +41,10 @@ class Walk:
     """
 
     def __init__(self, lines: Lines) -> None:
-        self.lines = lines
+        super().__init__(lines)
         self._heads = self._entry_heads(lines.count) if lines.count else np.zeros(0, np.int64)
-        self.id_starts, self.id_ends = lines.starts[self._heads + 2], lines.ends[self._heads + 2]
-        lines.check_lengths(lines.starts[self._heads + 1], self.id_ends - self.id_starts)
+        ids = self._heads + 2
+        self._frame_ids(lines.starts[ids - 1], lines.starts[ids], lines.ends[ids])
 
     def entries(self, fields: Sequence[bytes], wanted: Callable[[bytes], bool]) -> Entries:
         """Make the columns (`EntriesReply.entries`).
@@ -64,7 +61,7 @@ class Walk:
         stops = np.append(heads[1:], len(lines.ends))
         values = self._walk(heads + 4, stops, fields)
         columns = {name: self._column(at) for name, at in values.items() if wanted(name)}
-        return Entries(*lines.ids(self.id_starts, self.id_ends), columns, gone)
+        return Entries(*self._ids(), columns, gone)
 
     def _entry_heads(self, count: int) -> Positions:
         """Return the line ``*2`` with which each entry begins.
@@ -141,7 +138,7 @@ class Walk:
 
     def _at_field(self, cursor: Positions, name: bytes) -> npt.NDArray[np.bool_]:
         """Tell which cursors stand at a field of this name."""
-        text = b"$%d\r\n%b\r\n" % (len(name), name)
+        text = bulk(name)
         # A cursor behind the last entry stands at no field; any line that is none will do.
         start = self.lines.starts[np.minimum(cursor, len(self.lines.starts) - 1)]
         here = start + len(text) <= len(self.lines.bytes) - SLACK
